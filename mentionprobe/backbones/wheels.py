@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mentionprobe.backbones.catalogue import Wheel
+from mentionprobe.backbones.quiet import quiet_transformers
 from mentionprobe.cache import (
     atomic_folder,
     cache_folder,
@@ -99,12 +100,14 @@ def _materialise(source: Path, folder: Path) -> None:
 def _dequantise(gguf: Path, folder: Path) -> None:
     """Write a `.gguf` model as float32 safetensors with its tokenizer."""
     logger.info("converting %s to safetensors (once)", gguf.name)
-    model = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, gguf_file=gguf.name, dtype=torch.float32
-    )
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    with quiet_transformers():
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32
+        )
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     # Without these two lines the saved folder would ask to be dequantised again at each load.
     model.hf_quantizer = None
     del model.config.quantization_config
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with quiet_transformers():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)

@@ -64,9 +64,10 @@ def read_columns(
     Raises `CorpusError` where there are no such columns, and for a line unlike the others.
     """
     lines = read_lines(path)
-    layout = None
+    if all(_is_boundary(line) for line in lines):
+        return
+    layout = _find_layout(path, lines, separator, token_column, tag_column)
     for number, (group, sentence) in enumerate(_sentences(lines), start=1):
-        layout = layout or _find_layout(path, lines, separator, token_column, tag_column)
         tokens, tags = zip(*(_read_line(path, layout, *line) for line in sentence), strict=True)
         yield document_from_tokens(
             f"{path.stem}-{number}",
@@ -81,10 +82,11 @@ def looks_like_columns(lines: Sequence[str]) -> bool:
 
     Only tab and space are tried: prose has commas.
     """
+    lines = [line for line in lines if not _is_boundary(line)]
     for separator in ("\t", " "):
         columns = _columns(lines, separator)
         # One line of prose is regular by itself, and may well end in "plan B".
-        is_regular = columns and len(columns[0]) > max(1, _REGULAR_SHARE * len(lines))
+        is_regular = len(columns) > 1 and len(columns[0]) > max(1, _REGULAR_SHARE * len(lines))
         if is_regular and _find_tag_column(columns, None) is not None:
             return True
     return False
@@ -124,7 +126,7 @@ def _find_layout(
     for candidate in [separator] if separator else _SEPARATORS:
         columns = _columns(lines, candidate)
         tag = _find_tag_column(columns, tag_column)
-        token = _find_token_column(columns, token_column)
+        token = _find_token_column(columns, token_column, tag)
         if tag is not None and token is not None:
             bare = not any(is_tag(value) and value != "O" for value in columns[tag])
             return Layout(candidate, len(columns), token, tag, bare)
@@ -135,10 +137,10 @@ def _find_layout(
 
 
 def _columns(lines: Sequence[str], separator: str) -> Columns:
-    """The columns of those lines that have the most common number of them; none for one."""
+    """The columns of those lines that have the most common number of them."""
     rows = [_split(line, separator) for line in lines]
-    width = Counter(len(row) for row in rows).most_common(1)[0][0]
-    return list(zip(*(row for row in rows if len(row) == width), strict=True)) if width > 1 else []
+    widths = Counter(len(row) for row in rows).most_common(1)
+    return list(zip(*(row for row in rows if len(row) == widths[0][0]), strict=True))
 
 
 def _split(line: str, separator: str) -> list[str]:
@@ -150,18 +152,21 @@ def _split(line: str, separator: str) -> list[str]:
 
 
 def _find_tag_column(columns: Columns, wanted: int | None) -> int | None:
-    """The last column of nothing but tags, or else the last with an O in it."""
-    candidates = _candidates(columns, wanted)[::-1]
-    for index in candidates:
-        if all(is_tag(value.strip()) for value in columns[index]):
+    """The last column of nothing but tags, or with an O in it.
+
+    One O is enough, or else a single fault in the tags would make the chunks before them the tags.
+    """
+    for index in reversed(_candidates(columns, wanted)):
+        if "O" in columns[index] or all(is_tag(value.strip()) for value in columns[index]):
             return index
-    return next((index for index in candidates if "O" in columns[index]), None)
+    return None
 
 
-def _find_token_column(columns: Columns, wanted: int | None) -> int | None:
-    """The first column that is no counter, which some corpora put before the token."""
+def _find_token_column(columns: Columns, wanted: int | None, tag: int | None) -> int | None:
+    """The first column but the tags' that is no counter: some corpora number their tokens."""
     for index in _candidates(columns, wanted):
-        if wanted is not None or not all(value.isdigit() for value in columns[index]):
+        is_counter = wanted is None and all(value.isdigit() for value in columns[index])
+        if index != tag and not is_counter:
             return index
     return None
 

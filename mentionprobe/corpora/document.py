@@ -124,6 +124,14 @@ class Corpus(Sequence[Document]):
             digest.update(repr((d.id, d.group, d.text, marks)).encode())
         return digest.hexdigest()
 
+    @cached_property
+    def text_fingerprint(self) -> str:
+        """SHA-256 over ids and texts, in order: what activations depend on."""
+        digest = hashlib.sha256()
+        for d in self.documents:
+            digest.update(repr((d.id, d.text)).encode())
+        return digest.hexdigest()
+
     def sample(self, n_documents: int, *, seed: int = 0) -> "Corpus":
         """At most `n_documents` documents drawn without replacement, in their original order."""
         if n_documents >= len(self):

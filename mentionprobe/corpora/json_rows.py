@@ -1,14 +1,14 @@
 """JSON Lines, or one JSON array, read item by item and checked against a model of the item."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mentionprobe.corpora.document import Document
-from mentionprobe.corpora.files import located, read_lines
+from mentionprobe.corpora.files import located, read_lines, shorten
 from mentionprobe.errors import CorpusError
 
 
@@ -24,26 +24,30 @@ Row = TypeVar("Row", bound=JsonRow)
 def documents_of_rows(
     path: Path, model: type[Row], to_document: Callable[[Row, str], Document]
 ) -> Iterator[Document]:
-    """`to_document(row, name)` for each item, where `name` is for items without an id.
+    """`to_document(row, name)` for each item; `name` is the id for items that bring none.
 
-    Raises `CorpusError` with the place for an item that the model or `to_document` refuses.
+    Raises `CorpusError`, with the place, for an item that the model or `to_document` refuses.
     """
-    for number, place, content in items(read_lines(path)):
+    for number, (place, content) in enumerate(items(path), start=1):
         with located(path, place, content):
             document = to_document(_row(model, content), f"{path.stem}-{number}")
         yield document
 
 
-def items(lines: list[str]) -> Iterator[tuple[int, str, str]]:
-    """Number, place and JSON of each item: lines that are not blank, or the items of an array."""
+def items(path: Path) -> Iterator[tuple[str, str]]:
+    """Place and JSON text of each item of an array, or of each line that is not blank.
+
+    Raises `CorpusError` for an array that is no valid JSON; lines are not looked into.
+    """
+    lines = read_lines(path)
     text = "\n".join(lines)
     if text.lstrip().startswith("["):
-        for number, item in enumerate(_array(text), start=1):
-            yield number, f"item {number}", json.dumps(item, ensure_ascii=False)
+        for number, item in enumerate(_array(path, text), start=1):
+            yield f"item {number}", json.dumps(item, ensure_ascii=False)
         return
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            yield number, f"line {number}", line
+            yield f"line {number}", line
 
 
 def check_text(text: str) -> None:
@@ -52,15 +56,21 @@ def check_text(text: str) -> None:
         raise CorpusError("text of zero tokens.")
 
 
-def _array(text: str) -> Iterable[object]:
+def _array(path: Path, text: str) -> list[object]:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise CorpusError(f"expected a JSON array, found a fault in it: {error}.") from error
+        raise CorpusError(
+            f"{path}: expected a JSON array, found {shorten(text)} ({error})."
+        ) from error
 
 
 def _row(model: type[Row], content: str) -> Row:
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
-        raise CorpusError("; ".join(_fault(detail) for detail in error.errors()) + ".") from error
+        faults = [
+            ".".join(str(key) for key in detail["loc"]) + ": " + detail["msg"]
+            for detail in error.errors()
+        ]
+        raise CorpusError("; ".join(fault.removeprefix(": ") for fault in faults) + ".") from error

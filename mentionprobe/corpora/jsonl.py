@@ -2,23 +2,20 @@
 
     {"id": "a-1", "text": "Ana Ruiz left.", "mentions": [{"start": 0, "end": 8, "label": "person"}]}
 
-`id`, `group` and the `label`, `score` and `text` of a mention may be left out.
+`id`, `group`, and the `label`, `score` and `text` of a mention may be left out.
 """
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from mentionprobe.corpora.document import Document, Mention
-from mentionprobe.corpora.json_rows import check_text, documents_of_rows
+from mentionprobe.corpora.json_rows import JsonRow, check_text, documents_of_rows
 from mentionprobe.errors import CorpusError
 
 
-class _Mention(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Mention(JsonRow):
     start: int
     end: int
     label: str | None = None
@@ -26,11 +23,11 @@ class _Mention(BaseModel):
     text: str | None = None
 
 
-class _Row(BaseModel):
+class _Row(JsonRow):
     text: str
     mentions: list[_Mention]
     id: str | None = None
-    group: str = ""
+    group: str | None = None
 
 
 def read_jsonl(path: Path) -> Iterator[Document]:
@@ -43,28 +40,35 @@ def read_jsonl(path: Path) -> Iterator[Document]:
 
 
 def save_jsonl(documents: Iterable[Document], path: str | Path) -> None:
-    """Writes a corpus, or any documents, such that `load_corpus` reads the same again."""
+    """Writes a corpus, or any documents, so that `load_corpus` reads the same documents again."""
     with Path(path).open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(_line(document) + "\n" for document in documents)
+        for document in documents:
+            file.write(json.dumps(_json(document), ensure_ascii=False) + "\n")
 
 
 def _document(row: _Row, name: str) -> Document:
     check_text(row.text)
-    mentions = tuple(Mention(**mention.model_dump()) for mention in row.mentions)
-    for mention in mentions:
-        found = row.text[mention.start : mention.end]
-        if mention.text not in (None, found):
-            raise CorpusError(
-                f"mention [{mention.start}, {mention.end}) covers {found!r}, not {mention.text!r}."
-            )
-    return Document(row.id or name, row.text, mentions, group=row.group)
+    mentions = tuple(_mention(mention, row.text) for mention in row.mentions)
+    return Document(row.id or name, row.text, mentions, group=row.group or "")
 
 
-def _line(document: Document) -> str:
-    row = _Row(
-        id=document.id,
-        group=document.group,
-        text=document.text,
-        mentions=[_Mention.model_validate(mention, from_attributes=True) for mention in document.mentions],
-    )
-    return json.dumps(row.model_dump(exclude_none=True), ensure_ascii=False)
+def _mention(mention: _Mention, text: str) -> Mention:
+    surface = text[mention.start : mention.end]
+    if mention.text not in (None, surface):
+        raise CorpusError(
+            f"mention [{mention.start}, {mention.end}) covers {surface!r}, not {mention.text!r}."
+        )
+    return Mention(**mention.model_dump())
+
+
+def _json(document: Document) -> dict[str, object]:
+    mentions = [
+        {key: value for key, value in asdict(mention).items() if value is not None}
+        for mention in document.mentions
+    ]
+    return {
+        "id": document.id,
+        "group": document.group,
+        "text": document.text,
+        "mentions": mentions,
+    }

@@ -6,14 +6,15 @@ from torch import Tensor
 from mentionprobe.errors import MentionprobeError
 
 
-def check_logits(
+def check_band(
     logits: Float[Tensor, "*systems pos offset"], valid: Bool[Tensor, "pos offset"]
 ) -> None:
-    """Refuse scores that cannot be ordered.
+    """Refuse scores that cannot be ordered and candidates that are no spans.
 
     Entries that are no candidate spans may hold anything; infinities are ordered, so they pass.
 
-    Raises `MentionprobeError` where a candidate span is scored NaN; the message names the systems.
+    Raises `MentionprobeError` where a candidate span is scored NaN (the message names the systems)
+    or starts before the first token.
     """
     broken = (logits.isnan() & valid).flatten(-2).any(-1).reshape(-1)
     if broken.any():
@@ -22,6 +23,11 @@ def check_logits(
             f"The logits of system(s) {systems} are NaN on candidate spans. A probe that scores "
             "NaN diverged in training, or read activations that overflowed: leave it out, or "
             "train it again."
+        )
+    if valid.triu(1).any():
+        raise MentionprobeError(
+            "`valid` marks spans that start before the first token. Entry [j, o] is the span from "
+            "token j - o to token j, both inclusive: clear the entries with o > j."
         )
 
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mentionprobe.evaluation.checks import check_logits
+from mentionprobe.evaluation.checks import check_band
 
 
 def threshold_decode(
@@ -20,9 +20,9 @@ def threshold_decode(
     """The candidate spans that score at or above the threshold; they may overlap and nest.
 
     `threshold` is a logit, one for all systems or one for each. Raises `MentionprobeError` where
-    a candidate span is scored NaN.
+    a candidate span is scored NaN or starts before the first token.
     """
-    check_logits(logits, valid)
+    check_band(logits, valid)
     level = torch.as_tensor(threshold, dtype=torch.float32, device=logits.device)
     return (logits >= level[..., None, None]) & valid
 
@@ -39,7 +39,7 @@ def greedy_decode(
     kept before. Higher scores are better; among equal scores the longer span is, then the earlier.
 
     Takes memory for the candidates above the threshold, not for their pairs. Raises
-    `MentionprobeError` where a candidate span is scored NaN.
+    `MentionprobeError` where a candidate span is scored NaN or starts before the first token.
     """
     above = threshold_decode(logits, valid, threshold)
     # Rows of the flattened band are positions shifted per system: spans of two systems never meet.

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor
 
 from mentionprobe.errors import MentionprobeError
-from mentionprobe.evaluation.checks import check_gold, check_logits
+from mentionprobe.evaluation.checks import check_band, check_gold
 from mentionprobe.evaluation.scoring import ratio
 
 N_CODES = 1 << 16
@@ -45,10 +45,10 @@ class ScoreHistogram:
     ) -> None:
         """Count the candidate spans of a stretch of tokens.
 
-        Raises `MentionprobeError` where a candidate span is scored NaN or a gold entry is not a
-        candidate span.
+        Raises `MentionprobeError` where a candidate span is scored NaN or starts before the first
+        token, and where a gold entry is not a candidate span.
         """
-        check_logits(logits, valid)
+        check_band(logits, valid)
         check_gold(gold, valid)
         entries = valid.flatten().nonzero().squeeze(1)
         scores = logits.flatten(1).index_select(1, entries)

@@ -142,3 +142,10 @@ def test_nan_is_refused_on_candidates_only(decode):
     logits[1, 2, 0] = torch.nan
     with pytest.raises(MentionprobeError, match=r"system\(s\) 1 are NaN"):
         decode(logits, valid, 0.0)
+
+
+def test_spans_that_start_before_the_first_token_are_refused():
+    valid = full_band([3])
+    valid[1, 2] = True
+    with pytest.raises(MentionprobeError, match="start before the first token"):
+        greedy_decode(torch.zeros(valid.shape), valid, 0.0)

@@ -8,16 +8,17 @@ from sklearn.metrics import average_precision_score
 from mentionprobe.errors import MentionprobeError
 from mentionprobe.evaluation import ScoreHistogram, threshold_decode
 
-N_SYSTEMS, WINDOW = 3, 4
+N_SYSTEMS, WINDOW, DOCUMENT = 3, 4, 20
 N_UNREACHABLE = 5
 
 
-def draw_band(seed, n_tokens=200, scale=3.0):
-    """Logits, gold and candidates of one stretch of text; gold scores higher on the whole."""
+def draw_band(seed, scale=3.0):
+    """Logits, gold and candidates of ten documents; gold scores higher on the whole."""
     generator = torch.Generator().manual_seed(seed)
-    valid = torch.rand(n_tokens, WINDOW, generator=generator) < 0.7
-    gold = valid & (torch.rand(n_tokens, WINDOW, generator=generator) < 0.1)
-    noise = torch.randn(N_SYSTEMS, n_tokens, WINDOW, generator=generator)
+    inside = torch.arange(WINDOW) <= torch.arange(DOCUMENT).repeat(10)[:, None]
+    valid = inside & (torch.rand(inside.shape, generator=generator) < 0.7)
+    gold = valid & (torch.rand(inside.shape, generator=generator) < 0.1)
+    noise = torch.randn(N_SYSTEMS, *inside.shape, generator=generator)
     return scale * (noise + gold), gold, valid
 
 
@@ -120,9 +121,10 @@ def test_curve_has_a_point_for_each_distinct_score():
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.permutations(range(4)), st.integers(1, 199))
-def test_how_the_text_is_cut_and_ordered_does_not_matter(order, cut):
+@given(st.permutations(range(4)), st.integers(1, 9))
+def test_how_the_text_is_cut_and_ordered_does_not_matter(order, n_first):
     bands = [draw_band(seed) for seed in range(4)]
+    cut = n_first * DOCUMENT
     pieces = [bands[i] for i in order[1:]]
     logits, gold, valid = bands[order[0]]
     pieces += [
@@ -192,7 +194,7 @@ def test_fewer_gold_mentions_than_were_seen_are_refused():
 def test_bands_that_cannot_be_counted_are_refused():
     logits, gold, valid = draw_band(0)
     with pytest.raises(MentionprobeError, match="gold entries are not candidate spans"):
-        ScoreHistogram(N_SYSTEMS).add(logits, gold | ~valid, valid)
+        ScoreHistogram(N_SYSTEMS).add(logits, torch.ones_like(gold), valid)
     logits[:2] = torch.nan
     with pytest.raises(MentionprobeError, match=r"system\(s\) 0, 1 are NaN"):
         ScoreHistogram(N_SYSTEMS).add(logits, gold, valid)

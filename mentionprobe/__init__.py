@@ -1,0 +1,21 @@
+"""Where does a language model know what an entity mention is?"""
+
+from mentionprobe.activations import Activations, attention, extract, query_key, residual
+from mentionprobe.backbones import Backbone, load_backbone
+from mentionprobe.corpora import Corpus, Document, Mention, load_corpus
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Activations",
+    "Backbone",
+    "Corpus",
+    "Document",
+    "Mention",
+    "attention",
+    "extract",
+    "load_backbone",
+    "load_corpus",
+    "query_key",
+    "residual",
+]

@@ -1,0 +1,113 @@
+"""What hooks gave for a corpus, ready to be read document by document."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mentionprobe.activations.sites import Site
+from mentionprobe.backbones import TokenizedDocument
+from mentionprobe.corpora import Corpus
+from mentionprobe.errors import FingerprintError, SiteError
+
+_RELEASE_AFTER = 256_000_000  # bytes read from a mapped store before its pages are given back
+
+
+class ShardReader(Protocol):
+    """Where shards come from: a `Store` on disk, or `MemoryShards`."""
+
+    def read(self, site: Site, shard: int) -> Tensor: ...
+    def release(self) -> None: ...
+
+
+class MemoryShards:
+    """Shards kept in memory, in the dtype a store would use."""
+
+    def __init__(self) -> None:
+        self._shards: dict[tuple[Site, int], Tensor] = {}
+
+    def has(self, site: Site, shard: int) -> bool:
+        """Whether the shard was written."""
+        return (site, shard) in self._shards
+
+    def write(self, site: Site, shard: int, tensor: Tensor) -> None:
+        """Keep a site's shard."""
+        self._shards[site, shard] = tensor
+
+    def read(self, site: Site, shard: int) -> Tensor:
+        """The shard's tensor, [tokens, ...]."""
+        return self._shards[site, shard]
+
+    def release(self) -> None:
+        """Nothing to give back."""
+
+
+@dataclass
+class Activations:
+    """The activations of some sites on the tokens of a corpus, special tokens left out.
+
+    `fingerprint` names the backbone's weights, its tokenizer, the dtype it ran in and the texts.
+    `backbone` and `corpus` are names for tables. `first_documents[k]` is the first document of
+    shard k. Made by `extract`.
+    """
+
+    backbone: str
+    corpus: str
+    sites: tuple[Site, ...]
+    documents: list[TokenizedDocument]
+    fingerprint: Mapping[str, str]
+    shards: ShardReader
+    first_documents: Int[np.ndarray, " shard"]
+    _read_bytes: int = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        lengths = [len(document) for document in self.documents]
+        self._first_tokens = np.concatenate([[0], np.cumsum(lengths)])
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of all documents, special tokens left out."""
+        return int(self._first_tokens[-1])
+
+    def read(
+        self,
+        site: Site,
+        documents: Sequence[int],
+        *,
+        dtype: torch.dtype = torch.float32,
+    ) -> Float[Tensor, "tokens *feature"]:
+        """The site's activations on `documents`, laid end to end in the order asked for.
+
+        Raises `SiteError` for a site that was not extracted.
+        """
+        if site not in self.sites:
+            has = ", ".join(s.key for s in self.sites)
+            raise SiteError(f"{site.key} was not extracted; these activations hold {has}.")
+        rows = [self._document(site, document) for document in documents]
+        joined = torch.cat(rows).to(dtype)
+        self._read_bytes += sum(row.nbytes for row in rows)
+        if self._read_bytes > _RELEASE_AFTER:
+            self.shards.release()
+            self._read_bytes = 0
+        return joined
+
+    def _document(self, site: Site, document: int) -> Tensor:
+        shard = int(np.searchsorted(self.first_documents, document, side="right")) - 1
+        offset = self._first_tokens[self.first_documents[shard]]
+        start, stop = self._first_tokens[document : document + 2] - offset
+        return self.shards.read(site, shard)[start:stop]
+
+    def require_texts_of(self, corpus: Corpus) -> None:
+        """Raises `FingerprintError` if the activations are not those of the corpus' texts."""
+        if self.fingerprint["texts"] != corpus.text_fingerprint:
+            raise FingerprintError(
+                f"the activations are those of {self.corpus} ({len(self)} documents), not of the "
+                f"texts of {corpus} ({len(corpus)} documents); extract that corpus first."
+            )

@@ -1,0 +1,212 @@
+"""A hooked transformer with its tokenizer: the one place that knows how to run it."""
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from mentionprobe.backbones.contract import (
+    CHECK_SENTENCE,
+    Contract,
+    check_contract,
+)
+from mentionprobe.backbones.tokenization import TokenizedDocument, tokenize
+from mentionprobe.corpora import Document
+from mentionprobe.errors import BackboneError
+
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.float16: 2e-2, torch.bfloat16: 5e-2}
+"""Largest relative difference the contract check forgives, by the dtype the model runs in."""
+
+
+class HookedModel(Protocol):
+    """What we use of a `HookedTransformer`, `HookedEncoder` or `TransformerBridge`."""
+
+    cfg: Any
+    hook_dict: Mapping[str, Any]
+    tokenizer: Any
+    forward: Callable[..., Any]
+
+    def run_with_hooks(self, *args: Any, **kwargs: Any) -> Any: ...
+    def eval(self) -> Any: ...
+    def parameters(self) -> Iterable[torch.nn.Parameter]: ...
+
+
+Kept = TypeVar("Kept")
+
+
+class _Enough(Exception):
+    """Raised inside the last hook needed: what lies above it is never computed."""
+
+
+class Backbone:
+    """A checked hooked model and its tokenizer.
+
+    Made by `load_backbone`. `contract` says what its hooks give; `fingerprint` identifies weights,
+    tokenizer and dtype; `prefix` and `suffix` are the special tokens put around every text, so
+    that the first position, where attention sinks, is never a word.
+    """
+
+    def __init__(
+        self,
+        model: HookedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str,
+        hf_hidden_states: Callable[[Tensor], tuple[Tensor, ...]] | None = None,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.name = name
+        parameter = next(iter(model.parameters()))
+        self.dtype, self.device = parameter.dtype, parameter.device
+        cfg = model.cfg
+        self.n_layers, self.d_model, self.n_heads = cfg.n_layers, cfg.d_model, cfg.n_heads
+        self.n_key_heads: int = getattr(cfg, "n_key_value_heads", None) or cfg.n_heads
+        self.d_head: int = cfg.d_head
+        self._mask_name = _mask_argument(model)
+        self.contract = self._check(hf_hidden_states)
+        self.prefix, self.suffix = _special_tokens(tokenizer, causal=self.contract.causal)
+        self.fingerprint = _fingerprint(model, tokenizer, self.prefix + self.suffix)
+
+    def __repr__(self) -> str:
+        kind = type(self.model).__name__
+        size = f"{self.n_layers} layers, d_model {self.d_model}, {self.n_heads} heads"
+        return f"Backbone({self.name!r}, {kind}, {size}, {self.dtype}, {self.contract.summary()})"
+
+    @property
+    def window(self) -> int:
+        """Text tokens that fit into the context beside the special tokens."""
+        return self.model.cfg.n_ctx - len(self.prefix) - len(self.suffix)
+
+    def tokenize(
+        self, documents: Sequence[Document], *, truncate: bool = False
+    ) -> list[TokenizedDocument]:
+        """Tokens of each text; `truncate` cuts what does not fit into one context (else windows)."""
+        limit = self.window if truncate else None
+        return tokenize(self.tokenizer, documents, max_tokens=limit)
+
+    def run(
+        self,
+        ids: Int[Tensor, "batch pos"],
+        mask: Int[Tensor, "batch pos"],
+        hooks: Mapping[str, Callable[[Tensor], Kept]],
+    ) -> dict[str, Kept]:
+        """One forward pass that ends as soon as every hook in `hooks` has fired.
+
+        `mask` is 1 on real tokens, which must stand left of the padding. Each hook's raw tensor is
+        given to its function at once, and only what that returns is kept.
+        """
+        kept: dict[str, Kept] = {}
+
+        def keep(raw: Tensor, hook: Any, *, name: str) -> None:
+            kept[name] = hooks[name](raw)
+            if len(kept) == len(hooks):
+                raise _Enough
+
+        forward_hooks = [(name, partial(keep, name=name)) for name in hooks]
+        arguments = {self._mask_name: mask.to(self.device)}
+        with torch.inference_mode():
+            try:
+                self.model.run_with_hooks(
+                    ids.to(self.device), fwd_hooks=forward_hooks, return_type=None, **arguments
+                )
+            except _Enough:
+                pass
+        return kept
+
+    def _check(self, hf_hidden_states: Callable[[Tensor], tuple[Tensor, ...]] | None) -> Contract:
+        encoded = self.tokenizer(CHECK_SENTENCE, add_special_tokens=False)["input_ids"]
+        ids = torch.tensor([encoded])
+        cfg = self.model.cfg
+        declared = float(getattr(cfg, "attn_scale", 0.0) or 0.0)
+        scales = [self.d_head**-0.5, 1.0, *([1 / declared, declared] if declared > 0 else [])]
+        return check_contract(
+            lambda names: self.run(ids, torch.ones_like(ids), dict.fromkeys(names, torch.clone)),
+            set(self.model.hook_dict),
+            n_layers=self.n_layers,
+            causal=self._is_causal(ids),
+            hidden_states=hf_hidden_states(ids.to(self.device)) if hf_hidden_states else None,
+            soft_cap=max(0.0, float(getattr(cfg, "attn_scores_soft_cap", 0.0) or 0.0)),
+            scales=tuple(scales),
+            tolerance=TOLERANCE[self.dtype],
+        )
+
+    def _is_causal(self, ids: Int[Tensor, "batch pos"]) -> bool:
+        """Whether the first token's last residual stays the same when the last token is dropped.
+
+        Asked of the model and not of its config: `cfg.attention_dir` is "causal" on some encoders.
+        """
+        name = f"blocks.{self.n_layers - 1}.hook_resid_post"
+        runs = [
+            self.run(part, torch.ones_like(part), {name: torch.clone}) for part in (ids, ids[:, :-1])
+        ]
+        if name not in runs[0]:
+            raise BackboneError(f"hook {name} does not exist or never fires on this model.")
+        whole, part = (run[name][:, 0].float() for run in runs)
+        return bool((whole - part).norm() <= TOLERANCE[self.dtype] * whole.norm())
+
+
+def _mask_argument(model: HookedModel) -> str:
+    """`attention_mask`, or what `HookedEncoder` calls it."""
+    accepted = inspect.signature(model.forward).parameters
+    for name in ("attention_mask", "one_zero_attention_mask"):
+        if name in accepted:
+            return name
+    raise BackboneError(
+        f"{type(model).__name__}.forward takes no attention mask; it must be a HookedTransformer, "
+        "HookedEncoder or TransformerBridge."
+    )
+
+
+def _special_tokens(
+    tokenizer: PreTrainedTokenizerBase, *, causal: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Token ids before and after every text.
+
+    An encoder gets its own pair (CLS, SEP); a decoder its BOS, or the separator it was trained
+    with where it has none.
+    """
+    cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    if not causal and cls is not None and sep is not None:
+        return (cls,), (sep,)
+    first = next((token for token in (bos, eos, sep, cls) if token is not None), None)
+    if first is None:
+        raise BackboneError(
+            "the tokenizer has neither a BOS nor an EOS nor a separator token; set "
+            "`tokenizer.bos_token`, so that the attention sink at position 0 is not a word."
+        )
+    return (first,), ()
+
+
+def _fingerprint(
+    model: HookedModel, tokenizer: PreTrainedTokenizerBase, special: tuple[int, ...]
+) -> dict[str, str]:
+    """Identity of weights, tokenizer and dtype, each a short SHA-256 or a name.
+
+    Weights are hashed tensor by tensor and sorted, so that wrappers that only rename the same
+    parameters agree.
+    """
+    tensors = {p.data_ptr(): p for p in model.parameters()}.values()
+    weights = hashlib.sha256("".join(sorted(map(_hash_tensor, tensors))).encode())
+    vocabulary = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(tokenizer)
+    words = hashlib.sha256(f"{vocabulary}{special}".encode())
+    dtype = str(next(iter(tensors)).dtype).removeprefix("torch.")
+    return {
+        "weights": weights.hexdigest()[:16],
+        "tokenizer": words.hexdigest()[:16],
+        "dtype": dtype,
+    }
+
+
+def _hash_tensor(tensor: Tensor) -> str:
+    plain = tensor.detach().cpu().contiguous()
+    digest = hashlib.sha256(repr((tuple(plain.shape), plain.dtype)).encode())
+    digest.update(plain.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
