@@ -148,6 +148,10 @@ class _Line:
         return pd.DataFrame(self.rows.groupby("layer", as_index=False).mean(numeric_only=True))
 
     @property
+    def n_seeds(self) -> int:
+        return len(self.rows["seed"].unique())
+
+    @property
     def runs(self) -> Iterator[pd.DataFrame]:
         """The means of the embedding, and those of the layers: no line joins the two."""
         is_embedding = self.mean["layer"].eq(EMBEDDING_LAYER)
@@ -209,7 +213,6 @@ class _Curves:
         self.table = table.assign(x=self.axis.place(table))
         self.corpora: list[str] = table["eval_corpus"].unique().tolist()
         self.looks = dict(zip(table["backbone"].unique().tolist(), cycle(_LOOKS), strict=False))
-        self.n_seeds = len(table["seed"].unique())
         self.lines = [line for variant in variants for line in self._lines(variant)]
         if not self.lines:
             raise ResultsError(
@@ -236,10 +239,11 @@ class _Curves:
     @property
     def caption(self) -> str:
         recipe = f"Recipe: {self.table['recipe'].iloc[0]}."
-        if self.n_seeds == 1:
+        n_seeds = max(line.n_seeds for line in self.lines)
+        if n_seeds == 1:
             return f"{recipe} Bands and bars: 95 % interval. Dotted: the embedding."
         return (
-            f"{recipe} Lines: mean of {self.n_seeds} seeds; small dots: single seeds. Bands and "
+            f"{recipe} Lines: mean of {n_seeds} seeds; small dots: single seeds. Bands and "
             "bars: mean of the seeds' 95 % intervals. Dotted: the embedding."
         )
 
@@ -315,13 +319,13 @@ def _draw_static(curves: _Curves) -> Figure:
 def _draw_panel(ax: Axes, curves: _Curves, corpus: str) -> None:
     for line in curves.lines:
         if line.corpus == corpus:
-            _draw_line(ax, line, curves.looks[line.backbone], show_seeds=curves.n_seeds > 1)
+            _draw_line(ax, line, curves.looks[line.backbone])
     ax.set_title(textwrap.fill(curves.panel_title(corpus), 40))
     ax.set(xlim=curves.axis.limits, ylim=curves.f1_limits)
     ax.set_xticks(list(curves.axis.ticks), list(curves.axis.ticks.values()))
 
 
-def _draw_line(ax: Axes, line: _Line, look: _Look, *, show_seeds: bool) -> None:
+def _draw_line(ax: Axes, line: _Line, look: _Look) -> None:
     colour, variant = look.colour, line.variant
     for run in line.runs:
         x, f1, low, high = (run[name] for name in ("x", "f1", "f1_low", "f1_high"))
@@ -339,7 +343,7 @@ def _draw_line(ax: Axes, line: _Line, look: _Look, *, show_seeds: bool) -> None:
             ax.fill_between(x, low, high, color=colour, alpha=variant.band_opacity, linewidth=0)
         else:
             ax.vlines(x, low, high, color=colour, alpha=0.6, linewidth=1)
-    if show_seeds:
+    if line.n_seeds > 1:
         ax.scatter(line.rows["x"], line.rows["f1"], s=2, color=colour, alpha=0.5, linewidth=0)
     if variant is TUNED:
         ax.axhline(line.baseline, color=colour, linestyle=":", linewidth=0.9)
@@ -355,10 +359,12 @@ def _draw_legend(figure: Figure, curves: _Curves, width: float) -> None:
         Line2D([], [], color=look.colour, marker=look.marker, markersize=4, label=name)
         for name, look in curves.looks.items()
     ]
+    # In inches: a character of this size, and the line and the space beside a label.
+    widest = max(0.07 * len(str(handle.get_label())) + 0.4 for handle in variants + backbones)
     legend = figure.legend(
         handles=variants + backbones,
         loc="outside lower center",
-        ncols=int(width / 1.7),
+        ncols=max(1, int(width / widest)),
         frameon=False,
         title=textwrap.fill(curves.caption, int(14 * width)),
         title_fontsize="small",
@@ -405,7 +411,7 @@ arrange();
 
 
 def _draw_interactive(curves: _Curves) -> go.Figure:
-    figure = go.Figure(layout={"template": "plotly_white", "hovermode": "closest"})
+    figure = go.Figure(layout={"template": "plotly_white", "legend": {"font": {"size": 11}}})
     for index, corpus in enumerate(curves.corpora):
         _add_panel(figure, curves, index, corpus)
     in_legend: set[Any] = set()
@@ -457,9 +463,9 @@ def _traces(line: _Line, curves: _Curves) -> list[go.Scatter]:
     traces = [_band_trace(run, line, look) for run in line.runs if len(run) > 1]
     if line.variant is TUNED:
         traces.append(_baseline_trace(line, look, curves.axis))
-    if curves.n_seeds > 1:
+    if line.n_seeds > 1:
         traces.append(_seeds_trace(line, look))
-    traces += [_mean_trace(run, line, look, curves.n_seeds) for run in line.runs]
+    traces += [_mean_trace(run, line, look) for run in line.runs]
     for trace in traces:
         trace.update(
             legendgroup=_legend_label(line),
@@ -474,8 +480,9 @@ def _legend_label(line: _Line) -> str:
     return f"{line.backbone}: {line.variant.label}"
 
 
-def _mean_trace(run: pd.DataFrame, line: _Line, look: _Look, n_seeds: int) -> go.Scatter:
-    variant, of_what = line.variant, f"mean of {n_seeds} seeds" if n_seeds > 1 else ""
+def _mean_trace(run: pd.DataFrame, line: _Line, look: _Look) -> go.Scatter:
+    variant = line.variant
+    of_what = f"mean of {line.n_seeds} seeds" if line.n_seeds > 1 else None
     trace = go.Scatter(
         name=_legend_label(line),
         x=run["x"],
@@ -528,13 +535,13 @@ def _seeds_trace(line: _Line, look: _Look) -> go.Scatter:
         y=line.rows["f1"],
         mode="markers",
         marker={"color": look.colour, "size": 3, "opacity": 0.5},
-        hovertext=_hover_texts(line.rows, line, ""),
+        hovertext=_hover_texts(line.rows, line),
         hoverinfo="text",
     )
 
 
-def _hover_texts(rows: pd.DataFrame, line: _Line, of_what: str) -> list[str]:
-    """What is shown on pointing at each of the rows; `of_what` stands for the seed if given."""
+def _hover_texts(rows: pd.DataFrame, line: _Line, of_what: str | None = None) -> list[str]:
+    """What pointing at each of the rows shows; `of_what` stands in place of the seed."""
     return [
         _hover_text(row, line, of_what or f"seed {row['seed']:.0f}")
         for row in rows.to_dict("records")

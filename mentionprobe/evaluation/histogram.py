@@ -29,7 +29,8 @@ class ScoreHistogram:
     `n_gold` is asked for, it is the number of gold mentions in all that was added: mentions that
     no token span can express count as never found, whatever the threshold.
 
-    Logits beyond ±65504, infinities included, all count as ±65504.
+    Logits beyond ±65504, infinities included, all count as ±65504. `n_candidates` and `n_hits` hold
+    the counts, [system, code].
     """
 
     def __init__(self, n_systems: int) -> None:
@@ -96,9 +97,9 @@ class ScoreHistogram:
     ) -> tuple[Float32[np.ndarray, "system"], Float[np.ndarray, "system"]]:
         """The threshold (a logit) of the highest F1 of each system, and that F1.
 
-        The higher threshold among equals: +inf, which accepts nothing, where no threshold finds a
-        gold mention. It is the least float32 that rounds to the chosen float16 score, so
-        `logits >= threshold` on float32 logits accepts exactly what was counted here.
+        The higher threshold among equals: +inf, which no finite logit reaches, where no threshold
+        finds a gold mention. Otherwise it is the least float32 that rounds to the chosen float16
+        score, so `logits >= threshold` on float32 logits accepts exactly what was counted here.
 
         Raises `MentionprobeError` where n_gold is less than the gold mentions that were added.
         """

@@ -29,7 +29,8 @@ class SpanProbe(nn.Module, ABC):
 
     Parameters are drawn by `fit`: `value_weight` [d_model] and `value_bias` [], v = w · z + b;
     `theta` [5], in the order of Eq. 2. Learned attributes: `threshold_`, the probability at or
-    above which a span counts as a mention, and `fingerprint_`, whose activations the probe reads.
+    above which a span counts as a mention, `dev_f1_`, the F1 it had where that was chosen, and
+    `fingerprint_`, whose activations the probe reads.
     """
 
     name: ClassVar[str]
@@ -48,6 +49,7 @@ class SpanProbe(nn.Module, ABC):
         self.seed = seed
         self.recipe = recipe
         self.threshold_logit_: float = 0.0
+        self.dev_f1_: float = float("nan")
         self.fingerprint_: dict[str, str] = {}
 
     @property

@@ -28,6 +28,7 @@ class Trainable(Protocol):
     max_span: int
     recipe: str | Recipe
     threshold_logit_: float
+    dev_f1_: float
 
     def bind(self, activations: Activations) -> None:
         """Take over the identity, and where needed the layer, of what is trained on."""

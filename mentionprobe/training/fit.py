@@ -50,9 +50,9 @@ def fit_bank(
     bank.parameters = _train(bank, recipe, train, chosen_on, dtype, max_steps)
     bank.write_back()
     histogram = score_histogram(bank, chosen_on)
-    thresholds, _ = histogram.best_threshold(chosen_on.n_gold)
-    for probe, threshold in zip(probes, thresholds.tolist(), strict=True):
-        probe.threshold_logit_ = threshold
+    best = zip(*histogram.best_threshold(chosen_on.n_gold), strict=True)
+    for probe, (threshold, f1) in zip(probes, best, strict=True):
+        probe.threshold_logit_, probe.dev_f1_ = float(threshold), float(f1)
 
 
 def _common_recipe(probes: Sequence[Trainable]) -> Recipe:

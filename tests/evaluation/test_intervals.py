@@ -65,13 +65,15 @@ def test_groups_that_are_all_alike_leave_no_spread():
 def test_nothing_to_find_and_nothing_found():
     nothing = np.zeros((2, 5), dtype=np.int64)
     low, high = bootstrap_f1(nothing, nothing, nothing)
-    assert (low == 0).all() and (high == 0).all()
+    assert (low == 0).all()
+    assert (high == 0).all()
 
 
 @pytest.mark.parametrize("n_groups", [0, 1])
 def test_one_group_shows_no_spread(n_groups):
     low, high = bootstrap_f1(*draw_counts(n_groups=n_groups))
-    assert np.isnan(low).all() and np.isnan(high).all()
+    assert np.isnan(low).all()
+    assert np.isnan(high).all()
 
 
 def test_documents_are_summed_within_their_group():

@@ -23,4 +23,5 @@ def test_score_of_a_single_group_has_no_interval():
     one = np.array([[2]])
     (score,) = score_systems(one, one, one)
     assert score.f1 == pytest.approx(0.5)
-    assert math.isnan(score.f1_low) and math.isnan(score.f1_high)
+    assert math.isnan(score.f1_low)
+    assert math.isnan(score.f1_high)
