@@ -135,7 +135,8 @@ class SpanProbe(nn.Module, ABC):
         """
         match = self.match_scores(inputs)
         pooled_max, pooled_min = running_pools(match)
-        value = inputs["residual"] @ self.value_weight + self.value_bias
+        # A matrix product with one column: under vmap, one batched product for the whole bank.
+        value = (inputs["residual"] @ self.value_weight[:, None]).squeeze(-1) + self.value_bias
         following = F.pad(value[1:], (0, 1)).masked_fill(is_last, 0.0)
         theta = self.theta
         per_token = theta[3] * value + theta[4] * following
@@ -152,7 +153,7 @@ class SpanProbe(nn.Module, ABC):
         self.require_backbone_of(activations)
         dtype = self.theta.dtype
         inputs = {
-            role: activations.read(site, [document], dtype=dtype)
+            role: activations.read([site], [document], dtype=dtype)[0]
             for role, site in self.sites().items()
         }
         is_last = torch.zeros(len(activations.documents[document]), dtype=torch.bool)

@@ -47,10 +47,11 @@ class ToM(SpanProbe):
 
     def match_scores(self, inputs: Inputs) -> Float[Tensor, "pos offset"]:
         """Cosines of the end token's query and the start token's key (Eq. 1)."""
-        z = inputs["residual"]
-        query = F.normalize(z @ self.query_projection, dim=-1)
-        key = F.normalize(z @ self.key_projection, dim=-1)
-        return band_products(query, key, max_span=self.max_span)
+        both = torch.cat([self.query_projection, self.key_projection], dim=1)
+        query, key = (inputs["residual"] @ both).unflatten(-1, (2, self.rank)).unbind(-2)
+        return band_products(
+            F.normalize(query, dim=-1), F.normalize(key, dim=-1), max_span=self.max_span
+        )
 
     def hyper_parameters(self) -> dict[str, Any]:
         """What the constructor was given."""

@@ -111,7 +111,7 @@ def _stack_sites(
     sites: Sequence[Site], activations: Activations, documents: Sequence[int], dtype: torch.dtype
 ) -> Float[Tensor, "probe pos *feature"]:
     distinct = list(dict.fromkeys(sites))
-    stacked = torch.stack([activations.read(site, documents, dtype=dtype) for site in distinct])
+    stacked = activations.read(distinct, documents, dtype=dtype)
     if len(distinct) == len(sites):
         return stacked
     return stacked[[distinct.index(site) for site in sites]]

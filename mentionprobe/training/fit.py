@@ -97,7 +97,8 @@ def _draw(
     """Fresh parameters for every probe, each from its own seed."""
     for probe in probes:
         shapes = {
-            role: activations.read(site, [0], dtype=dtype) for role, site in probe.sites().items()
+            role: activations.read([site], [0], dtype=dtype)[0]
+            for role, site in probe.sites().items()
         }
         probe.initialise(shapes, recipe, torch.Generator().manual_seed(probe.seed))
     return Bank(probes)
