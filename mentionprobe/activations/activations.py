@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from mentionprobe.errors import FingerprintError, SiteError
 _RELEASE_AFTER = 512_000_000  # bytes read from a mapped store before its pages are given back
 
 
+@runtime_checkable
 class ShardReader(Protocol):
     """Where shards come from: a `Store` on disk, or `MemoryShards`."""
 

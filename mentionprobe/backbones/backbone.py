@@ -4,7 +4,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -24,6 +24,7 @@ TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.float16: 2e-2, torc
 """Largest relative difference the contract check forgives, by the dtype the model runs in."""
 
 
+@runtime_checkable
 class HookedModel(Protocol):
     """What we use of a `HookedTransformer`, `HookedEncoder` or `TransformerBridge`."""
 

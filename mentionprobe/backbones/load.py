@@ -22,11 +22,9 @@ logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
-Spec = str | Path | HookedModel
-
 
 def load_backbone(
-    spec: Spec,
+    spec: Any,
     *,
     device: str | torch.device | None = None,
     dtype: str = "float32",
@@ -100,7 +98,7 @@ def _from_pretrained(
     return Backbone(bridge, tokenizer, name=Path(name).name, hf_hidden_states=reference)
 
 
-def _from_hooked_model(model: HookedModel, tokenizer: Any) -> Backbone:
+def _from_hooked_model(model: Any, tokenizer: Any) -> Backbone:
     needed = ("cfg", "hook_dict", "run_with_hooks")
     absent = [part for part in needed if not hasattr(model, part)]
     if absent:

@@ -2,13 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from mentionprobe.activations import Activations, Site
 from mentionprobe.activations.sites import residual
@@ -16,6 +15,8 @@ from mentionprobe.backbones.tokenization import DEFAULT_MAX_SPAN
 from mentionprobe.corpora import Corpus
 from mentionprobe.errors import FingerprintError, TrainingError
 from mentionprobe.training import Inputs, Recipe, fit_bank
+
+Fitted = TypeVar("Fitted", bound="SpanProbe")
 
 FEATURES = ("m_ij", "max m_kj", "min m_kj", "v_j", "v_j+1")
 
@@ -63,12 +64,12 @@ class SpanProbe(nn.Module, ABC):
         return sum(p.numel() for p in self.parameters())
 
     def fit(
-        self,
+        self: Fitted,
         activations: Activations,
         corpus: Corpus,
         *,
         dev: tuple[Activations, Corpus] | None = None,
-    ) -> Self:
+    ) -> Fitted:
         """Train on the gold mentions of `corpus`; choose the epoch and the threshold on `dev`.
 
         Without `dev`, a tenth of the groups of `corpus` is held out for that.

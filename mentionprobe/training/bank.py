@@ -6,7 +6,7 @@ epoch, so that it ends with the weights it would have had if trained alone.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -21,6 +21,7 @@ Inputs: TypeAlias = Mapping[str, Tensor]
 """The tensors a probe reads, by role ("residual", ...), each [pos, ...]."""
 
 
+@runtime_checkable
 class Trainable(Protocol):
     """What the bank needs of a probe; it must also be an `nn.Module`."""
 

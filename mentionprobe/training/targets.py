@@ -70,7 +70,7 @@ class Targets:
     def _gold(
         self,
         documents: Sequence[int],
-        first_token: Int[np.ndarray, " document+1"],
+        first_token: Int[np.ndarray, " edge"],
         valid: Bool[Tensor, "pos offset"],
     ) -> Bool[Tensor, "pos offset"]:
         gold = torch.zeros_like(valid)
