@@ -18,7 +18,7 @@ lint: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
-	.venv/bin/pyright
+	.venv/bin/pyright --pythonpath .venv/bin/python
 
 .venv/ready: $(PACKAGE)
 	$(PYTHON) -m venv .venv

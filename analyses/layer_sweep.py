@@ -15,12 +15,14 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Annotated, Any
 
 import pandas as pd
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from analyses.command import run_command
 from analyses.experiments import (
@@ -32,7 +34,15 @@ from analyses.experiments import (
 )
 from analyses.figures import layer_curve_interactive, layer_curve_static
 from analyses.results import package_versions, write_manifest, write_table
-from mentionprobe import Activations, Backbone, Corpus, extract, load_backbone, load_corpus, residual
+from mentionprobe import (
+    Activations,
+    Backbone,
+    Corpus,
+    extract,
+    load_backbone,
+    load_corpus,
+    residual,
+)
 from mentionprobe.backbones import align, alignment_report
 from mentionprobe.probes import PROBES, SpanProbe
 from mentionprobe.training import Evaluation, evaluate, fit_bank, get_recipe
@@ -58,7 +68,7 @@ def run(
     """
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    corpora = _load_corpora(settings)  # all of them first: a wrong path shows before any work
+    corpora = load_corpora(settings)  # all of them first: a wrong path shows before any work
     rows: list[Row] = []
     described: list[Row] = []
     loaded = backbones or (load_backbone(b, device=device, dtype=dtype) for b in settings.backbones)
@@ -84,7 +94,7 @@ def run(
     return table, manifest
 
 
-def _load_corpora(settings: LayerSweepSettings) -> dict[str, Corpus]:
+def load_corpora(settings: LayerSweepSettings) -> dict[str, Corpus]:
     """The corpora by role: "train", "dev", and "eval NAME" for each table."""
     train = _join("train", settings.train, "train")
     dev = _join("dev", settings.dev, "dev")
@@ -229,27 +239,33 @@ def summary(table: pd.DataFrame, manifest: Row) -> Table:
     shown = Table(title="F1, exact match, threshold from dev (means over seeds, 95 % intervals)")
     for column in ("backbone", "corpus", "embedding", "best layer on dev", "at 0.5", "last layer"):
         shown.add_column(column)
-    chosen = {part["name"]: _best_layer(part["dev_f1"]) for part in manifest["backbones"]}
+    best = {part["name"]: _best_layer(part["dev_f1"]) for part in manifest["backbones"]}
+    cell = ["backbone", "eval_corpus", "threshold_source", "layer"]
     flat = table[table.decoding == "threshold"]
-    for (backbone, corpus), cell in flat.groupby(["backbone", "eval_corpus"], sort=False):
-        means = cell.groupby(["threshold_source", "layer"])[["f1", "f1_low", "f1_high"]].mean()
-        dev, fixed = means.loc["dev"], means.loc["fixed"]
-        layer = chosen[str(backbone)]
-        best = dev.loc[layer]
+    means = pd.pivot_table(flat, ["f1", "f1_low", "f1_high"], cell, sort=False).reset_index()
+    found = {tuple(row[key] for key in cell): row for row in means.to_dict("records")}
+    for backbone, corpus in dict.fromkeys((key[0], key[1]) for key in found):
+        layers = [key[3] for key in found if key[:2] == (backbone, corpus)]
+        dev = {layer: found[backbone, corpus, "dev", layer] for layer in layers}
+        layer = best[backbone]
+        interval = f"[{dev[layer]['f1_low']:.3f}, {dev[layer]['f1_high']:.3f}]"
         shown.add_row(
-            str(backbone),
-            str(corpus),
-            f"{dev.f1[-1]:.3f}" if -1 in dev.index else "–",
-            f"{best.f1:.3f} \\[{best.f1_low:.3f}, {best.f1_high:.3f}] (layer {layer})",
-            f"{fixed.f1[layer]:.3f}",
-            f"{dev.f1[dev.index.max()]:.3f}",
+            backbone,
+            corpus,
+            f"{dev[-1]['f1']:.3f}" if -1 in dev else "–",
+            Text(f"{dev[layer]['f1']:.3f} {interval} (layer {layer})"),
+            f"{found[backbone, corpus, 'fixed', layer]['f1']:.3f}",
+            f"{dev[max(layers)]['f1']:.3f}",
         )
     return shown
 
 
 def _best_layer(dev_f1: list[Row]) -> int:
     """The layer with the best mean F1 on dev over seeds."""
-    return int(pd.DataFrame(dev_f1).groupby("layer").f1.mean().idxmax())
+    by_layer: dict[int, list[float]] = {}
+    for entry in dev_f1:
+        by_layer.setdefault(entry["layer"], []).append(entry["f1"])
+    return max(by_layer, key=lambda layer: mean(by_layer[layer]))
 
 
 def _help(setting: str) -> str:

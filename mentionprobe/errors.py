@@ -1,4 +1,4 @@
-"""Exceptions a caller can act on. Each message says what was wrong, with the value, and what to do."""
+"""Exceptions a caller can act on; each message says what was wrong, and what to do."""
 
 
 class MentionprobeError(Exception):

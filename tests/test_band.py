@@ -9,7 +9,10 @@ from mentionprobe.band import band_products, candidate_mask, cut_band
 
 
 @given(
-    n_tokens=st.integers(1, 90), max_span=st.integers(1, 30), rank=st.integers(1, 5), seed=st.integers(0, 9)
+    n_tokens=st.integers(1, 90),
+    max_span=st.integers(1, 30),
+    rank=st.integers(1, 5),
+    seed=st.integers(0, 9),
 )
 def test_band_products_are_dot_products_of_end_query_and_start_key(n_tokens, max_span, rank, seed):
     generator = torch.Generator().manual_seed(seed)

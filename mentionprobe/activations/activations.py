@@ -86,7 +86,7 @@ class Activations:
     ) -> Float[Tensor, "site tokens *feature"]:
         """The activations of sites of one shape on `documents`, laid end to end as asked for.
 
-        Raises `SiteError` for a site that was not extracted.
+        Raises `SiteError` for a site that was not extracted, and for sites of different shapes.
         """
         for site in sites:
             if site not in self.sites:
@@ -94,8 +94,11 @@ class Activations:
                 raise SiteError(f"{site.key} was not extracted; these activations hold {has}.")
         places = [self._place(document) for document in documents]
         n_tokens = sum(stop - start for _, start, stop in places)
-        feature = self.shards.read(sites[0], 0).shape[1:]
-        out = torch.empty(len(sites), n_tokens, *feature, dtype=dtype)
+        shapes = {tuple(self.shards.read(site, 0).shape[1:]) for site in sites}
+        if len(shapes) != 1:
+            keys = ", ".join(site.key for site in sites) or "no site"
+            raise SiteError(f"{keys}: only sites of one shape can be read together.")
+        out = torch.empty(len(sites), n_tokens, *shapes.pop(), dtype=dtype)
         for row, site in zip(out, sites, strict=True):
             at = 0
             for shard, start, stop in places:
@@ -107,6 +110,11 @@ class Activations:
             self.shards.release()
             self._read_bytes = 0
         return out
+
+    def documents_of(self, shard: int) -> range:
+        """The documents whose tokens make up a shard."""
+        edges = [*self.first_documents.tolist(), len(self)]
+        return range(edges[shard], edges[shard + 1])
 
     def _place(self, document: int) -> tuple[int, int, int]:
         """Shard of a document, and the rows of the shard it takes."""

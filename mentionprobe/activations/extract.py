@@ -6,12 +6,12 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from math import prod
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -49,8 +49,9 @@ def extract(
     interrupted extraction goes on where it stopped. `batch_tokens` bounds the padded size of a
     batch.
 
-    Raises `SiteError` for a site the backbone does not give, `StoreError` for a full disk,
-    `CorpusError` for a text of no tokens.
+    Raises `SiteError` for a site the backbone does not give, `CorpusError` for a text of no tokens,
+    `BackboneError` for a context too short for windows, `StoreError` for a disk that is full or
+    read-only, `FingerprintError` for a store that holds the activations of others.
     """
     if not sites:
         raise SiteError("no site was asked for; pass for example sites=[residual(10)].")
@@ -58,11 +59,14 @@ def extract(
     for site in sites:
         site.check(backbone)
     documents = backbone.tokenize(corpus.documents, truncate=truncate)
+    left_context = max(site.left_context for site in sites)
+    windows = [
+        cut_windows(i, len(document), backbone.window, left_context=left_context)
+        for i, document in enumerate(documents)
+    ]
     fingerprint = {**backbone.fingerprint, "texts": corpus.text_fingerprint}
-    if truncate:
-        fingerprint["texts"] += " truncated"
-    first_documents = _shard_edges(documents)
-    shards = MemoryShards() if store is None else _open_store(store, fingerprint)
+    layout = {"context": _context(documents, backbone.window), "shard_tokens": str(SHARD_TOKENS)}
+    shards = MemoryShards() if store is None else _open_store(store, {**fingerprint, **layout})
     activations = Activations(
         backbone=backbone.name,
         corpus=str(corpus),
@@ -70,14 +74,20 @@ def extract(
         documents=documents,
         fingerprint=fingerprint,
         shards=shards,
-        first_documents=first_documents,
+        first_documents=_shard_edges(documents),
     )
-    if isinstance(shards, Store):
-        with locked(shards.folder):
-            _fill(backbone, activations, shards, batch_tokens)
-    else:
-        _fill(backbone, activations, shards, batch_tokens)
+    with locked(shards.folder) if isinstance(shards, Store) else nullcontext():
+        _fill(backbone, activations, shards, windows, batch_tokens)
     return activations
+
+
+def _context(documents: Sequence[TokenizedDocument], window: int) -> str:
+    """How texts longer than the context were read, where there are any."""
+    if any(document.truncated for document in documents):
+        return f"first {window} tokens"
+    if any(len(document) > window for document in documents):
+        return f"windows of {window} tokens"
+    return "whole texts"
 
 
 def _open_store(store: Path | str, fingerprint: dict[str, str]) -> Store:
@@ -98,7 +108,11 @@ def _shard_edges(documents: Sequence[TokenizedDocument]) -> Int[np.ndarray, " sh
 
 
 def _fill(
-    backbone: Backbone, activations: Activations, shards: Store | MemoryShards, batch_tokens: int
+    backbone: Backbone,
+    activations: Activations,
+    shards: Store | MemoryShards,
+    windows: Sequence[Sequence[Window]],
+    batch_tokens: int,
 ) -> None:
     """Compute every shard that is missing for some site, only for the sites it is missing for."""
     missing = {
@@ -109,36 +123,35 @@ def _fill(
     if not missing:
         logger.info("%s on %s: read from the store", activations.backbone, activations.corpus)
         return
-    edges = [*activations.first_documents.tolist(), len(activations)]
-    members = {shard: range(edges[shard], edges[shard + 1]) for shard in missing}
-    n_tokens = {s: sum(len(activations.documents[d]) for d in members[s]) for s in missing}
+    windows_of = {s: [w for d in activations.documents_of(s) for w in windows[d]] for s in missing}
+    n_tokens = {shard: sum(w.n_kept for w in windows_of[shard]) for shard in missing}
     if isinstance(shards, Store):
+        shards.remove_leftovers()
         shards.require_space(
             sum(n_tokens[s] * _bytes_per_token(backbone, sites) for s, sites in missing.items())
         )
     label = f"{activations.backbone} reads {activations.corpus}"
-    with progress(label, total=sum(n_tokens.values()), unit="tokens") as advance:
-        # Writing a shard (conversion, checksum, disk) overlaps with computing the next one.
-        with ThreadPoolExecutor(max_workers=1) as writer:
-            pending: Future[None] | None = None
-            for shard, sites in missing.items():
-                tensors = _compute(
-                    backbone, activations.documents, members[shard], sites, batch_tokens, advance
-                )
-                if pending is not None:
-                    pending.result()
-                pending = writer.submit(_write, shards, shard, tensors)
+    with (
+        progress(label, total=sum(n_tokens.values()), unit="tokens") as advance,
+        ThreadPoolExecutor(max_workers=1) as writer,
+    ):
+        # Writing a shard (checksum, disk) overlaps with computing the next one.
+        pending: Future[None] | None = None
+        for shard, sites in missing.items():
+            batches = pack(windows_of[shard], batch_tokens=batch_tokens)
+            tensors = _compute(backbone, activations.documents, batches, sites, advance)
             if pending is not None:
                 pending.result()
+            pending = writer.submit(_write, shards, shard, tensors)
+        if pending is not None:
+            pending.result()
 
 
 def _bytes_per_token(backbone: Backbone, sites: Sequence[Site]) -> int:
     return sum(2 * prod(site.feature_shape(backbone)) for site in sites)
 
 
-def _write(
-    shards: Store | MemoryShards, shard: int, tensors: dict[Site, Float[Tensor, "..."]]
-) -> None:
+def _write(shards: Store | MemoryShards, shard: int, tensors: dict[Site, Tensor]) -> None:
     for site, tensor in tensors.items():
         shards.write(site, shard, tensor)
 
@@ -146,28 +159,27 @@ def _write(
 def _compute(
     backbone: Backbone,
     documents: Sequence[TokenizedDocument],
-    members: range,
+    batches: Sequence[Sequence[Window]],
     sites: Sequence[Site],
-    batch_tokens: int,
     advance: Advance,
 ) -> dict[Site, Tensor]:
-    """The sites' activations on some documents, laid end to end, in storage dtype."""
-    lengths = [len(documents[d]) for d in members]
-    row_of = dict(zip(members, np.concatenate([[0], np.cumsum(lengths)[:-1]]), strict=True))
+    """The sites' activations on the tokens the windows keep, laid end to end, in storage dtype."""
+    windows = sorted((w for batch in batches for w in batch), key=lambda w: (w.document, w.start))
+    edges = np.cumsum([0, *(w.n_kept for w in windows)]).tolist()
+    first_row = dict(zip(windows, edges[:-1], strict=True))
     out: dict[Site, Tensor] = {}
-    windows = [w for d in members for w in cut_windows(d, len(documents[d]), backbone.window)]
-    for batch in pack(windows, batch_tokens=batch_tokens):
+    for batch in batches:
         tensors = run_sites(backbone, sites, *pad(backbone, batch, documents))
         for site, tensor in tensors.items():
             if site not in out:
-                out[site] = tensor.new_empty(sum(lengths), *tensor.shape[2:], device="cpu")
+                out[site] = tensor.new_empty(edges[-1], *tensor.shape[2:], device="cpu")
             for i, window in enumerate(batch):
                 skip = len(backbone.prefix) - window.start
-                row = int(row_of[window.document])
                 kept = tensor[i, window.keep_from + skip : window.keep_to + skip]
-                out[site][row + window.keep_from : row + window.keep_to] = kept
-        advance(sum(w.keep_to - w.keep_from for w in batch))
-    return {site: compact(tensor) for site, tensor in out.items()}
+                row = first_row[window]
+                out[site][row : row + window.n_kept] = kept
+        advance(sum(w.n_kept for w in batch))
+    return {site: compact(site, tensor) for site, tensor in out.items()}
 
 
 def run_sites(
@@ -183,7 +195,7 @@ def run_sites(
             readers[hook].append(site)
 
     def reduce_all(hook: str, raw: Tensor) -> dict[Site, Tensor]:
-        return {site: site.reduce(raw) for site in readers[hook]}
+        return {site: site.reduce(hook, raw) for site in readers[hook]}
 
     kept = backbone.run(ids, mask, {hook: partial(reduce_all, hook) for hook in readers})
     return {

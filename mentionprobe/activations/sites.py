@@ -1,8 +1,9 @@
 """What a probe reads, independent of the model."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,9 @@ from mentionprobe.backbones.tokenization import DEFAULT_MAX_SPAN
 from mentionprobe.band import band_products, cut_band
 from mentionprobe.errors import SiteError
 
+SQUARES = {"scores": "hook_attn_scores", "pattern": "hook_pattern"}
+"""Hooks of an attention block that give [batch, head, pos, pos], by the kind of attention."""
+
 
 @dataclass(frozen=True)
 class Site(ABC):
@@ -21,6 +25,8 @@ class Site(ABC):
     `reduce` is called inside each of the site's hooks with the raw tensor and keeps only what is
     needed of it; `assemble` makes the site's one tensor, [batch, pos, ...], of what was kept.
     """
+
+    lowest_layer: ClassVar[int] = 0
 
     @property
     @abstractmethod
@@ -32,6 +38,11 @@ class Site(ABC):
     def layers(self) -> tuple[int, ...]:
         """The layers the site reads; -1 is the embedding."""
 
+    @property
+    def left_context(self) -> int:
+        """Tokens a window must show before the first token kept of it: the longest span."""
+        return DEFAULT_MAX_SPAN
+
     @abstractmethod
     def hooks(self, backbone: Backbone) -> tuple[str, ...]:
         """Hook names; raises `SiteError` if the backbone does not give them honestly."""
@@ -40,8 +51,8 @@ class Site(ABC):
     def feature_shape(self, backbone: Backbone) -> tuple[int, ...]:
         """Shape of the site's tensor behind [batch, pos]."""
 
-    def reduce(self, raw: Tensor) -> Tensor:
-        """What to keep of a hook's raw tensor."""
+    def reduce(self, hook: str, raw: Tensor) -> Tensor:
+        """What to keep of the raw tensor of `hook`, one of the names in `hooks`."""
         return raw
 
     def assemble(
@@ -52,12 +63,11 @@ class Site(ABC):
 
     def check(self, backbone: Backbone) -> None:
         """Raises `SiteError` for a layer out of range or a site the backbone does not give."""
-        lowest = -1 if isinstance(self, ResidualSite) else 0
         for layer in self.layers:
-            if not lowest <= layer < backbone.n_layers:
+            if not self.lowest_layer <= layer < backbone.n_layers:
                 raise SiteError(
                     f"{self.key}: layer {layer} does not exist; {backbone.name} has layers "
-                    f"{lowest} to {backbone.n_layers - 1}."
+                    f"{self.lowest_layer} to {backbone.n_layers - 1}."
                 )
         self.hooks(backbone)
 
@@ -65,6 +75,8 @@ class Site(ABC):
 @dataclass(frozen=True)
 class ResidualSite(Site):
     """The residual stream after block `layer`; -1 is the embedding that enters block 0."""
+
+    lowest_layer: ClassVar[int] = -1
 
     layer: int
 
@@ -118,12 +130,22 @@ class AttentionSite(Site):
     """Attention from a span's last token to its first, on the span band: [offset, layers * heads].
 
     `kind` is "scores" (scaled, before softmax) or "pattern" (after). Scores that a model's hook
-    does not give honestly are rebuilt from queries and keys, on the band alone.
+    does not give honestly are rebuilt from queries and keys, on the band alone. Raises `SiteError`
+    for settings that name nothing.
     """
 
     of_layers: tuple[int, ...]
     kind: Literal["scores", "pattern"]
     max_span: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in SQUARES:
+            raise SiteError(f"attention of kind {self.kind!r}: use {' or '.join(SQUARES)}.")
+        if not self.of_layers or self.max_span < 1:
+            raise SiteError(
+                f"attention of layers {self.of_layers} on spans of up to {self.max_span} tokens is "
+                "nothing; name at least one layer and one token."
+            )
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -132,6 +154,10 @@ class AttentionSite(Site):
     @property
     def key(self) -> str:
         return f"attention.{self.kind}.{'-'.join(map(str, self.layers))}.{self.max_span}"
+
+    @property
+    def left_context(self) -> int:
+        return self.max_span
 
     def hooks(self, backbone: Backbone) -> tuple[str, ...]:
         return tuple(
@@ -143,17 +169,17 @@ class AttentionSite(Site):
     def _layer_hooks(self, backbone: Backbone, layer: int) -> tuple[str, ...]:
         if self.kind == "pattern":
             backbone.contract.require_pattern(layer)
-            return ("hook_pattern",)
+            return (SQUARES["pattern"],)
         if backbone.contract.score_source(layer) == "hook":
-            return ("hook_attn_scores",)
+            return (SQUARES["scores"],)
         return backbone.contract.query_key_hooks(layer, rotary=True)
 
     def feature_shape(self, backbone: Backbone) -> tuple[int, ...]:
         return (self.max_span, len(self.layers) * backbone.n_heads)
 
-    def reduce(self, raw: Tensor) -> Tensor:
+    def reduce(self, hook: str, raw: Tensor) -> Tensor:
         """Cut the band out of [batch, head, pos, pos]; queries and keys are kept as they are."""
-        is_square = raw.ndim == 4 and raw.shape[2] == raw.shape[3] and raw.shape[1] != raw.shape[2]
+        is_square = hook.endswith(SQUARES[self.kind])
         return cut_band(raw, max_span=self.max_span) if is_square else raw
 
     def assemble(
@@ -199,7 +225,7 @@ def query_key(layer: int, *, rotary: bool = True) -> QueryKeySite:
 
 
 def attention(
-    layers: int | tuple[int, ...],
+    layers: int | Sequence[int],
     *,
     kind: Literal["scores", "pattern"] = "scores",
     max_span: int = DEFAULT_MAX_SPAN,

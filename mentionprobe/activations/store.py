@@ -1,18 +1,16 @@
-"""Shards of activations: in memory, or on disk as memory-mapped safetensors.
+"""Shards of activations on disk, as memory-mapped safetensors.
 
-On disk a shard is one file a site, `STORE/<site>/<shard>.safetensors`, written under a temporary
-name and renamed. Its header carries the CRC-32 of the data. A file that is there is complete; one
-whose checksum does not match is treated as absent.
+A shard is one file a site, `STORE/<site>/<shard>.safetensors`, written under a temporary name and
+renamed. Its header carries the CRC-32 of the data. A file that is there is complete; one whose
+checksum does not match is treated as absent.
 """
 
 import json
 import logging
-import mmap
 import shutil
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -25,13 +23,16 @@ from mentionprobe.errors import FingerprintError, StoreError
 
 logger = logging.getLogger(__name__)
 
-DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
+DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
 
 
-def compact(tensor: Float[Tensor, "tokens *feature"]) -> Tensor:
-    """float16, or bfloat16 where float16 would overflow."""
+def compact(site: Site, tensor: Float[Tensor, "tokens *feature"]) -> Tensor:
+    """A site's shard in float16, or in bfloat16 where float16 would overflow, which is logged."""
     half = tensor.to(torch.float16)
-    return half if bool(torch.isfinite(half).all()) else tensor.to(torch.bfloat16)
+    if bool(torch.isfinite(half).all()):
+        return half
+    logger.info("%s: values overflow float16, stored as bfloat16", site.key)
+    return tensor.to(torch.bfloat16)
 
 
 class Store:
@@ -43,7 +44,7 @@ class Store:
 
     def __init__(self, folder: Path, fingerprint: Mapping[str, str]) -> None:
         self.folder = folder
-        self._mapped: dict[Path, tuple[mmap.mmap, Tensor]] = {}
+        self._mapped: dict[tuple[Site, int], Tensor] = {}
         with disk_errors_explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._check_owner(fingerprint)
@@ -66,10 +67,9 @@ class Store:
         if not path.exists():
             return False
         try:
-            header, mapped = _open(path)
-            with memoryview(mapped) as view, view[header["begin"] :] as data:
-                intact = zlib.crc32(data) == header["crc32"]
-        except (ValueError, KeyError, OSError):
+            tensor, checksum = _map(path)
+            intact = _checksum(tensor) == checksum
+        except (ValueError, KeyError, TypeError, RuntimeError):
             intact = False
         if not intact:
             logger.warning("%s is damaged and will be made again", path)
@@ -78,28 +78,26 @@ class Store:
     def write(self, site: Site, shard: int, tensor: Tensor) -> None:
         """Write a site's shard whole or not at all; raises `StoreError` on a full disk."""
         path = self.path(site, shard)
-        if tensor.dtype == torch.bfloat16:
-            logger.info("%s: values overflow float16, stored as bfloat16", path.name)
         tensor = tensor.contiguous()
-        checksum = zlib.crc32(tensor.view(torch.uint8).numpy())
         with disk_errors_explained(self.folder):
             path.parent.mkdir(exist_ok=True)
             with atomic_file(path) as temporary:
-                temporary.write_bytes(save({"data": tensor}, {"crc32": str(checksum)}))
+                temporary.write_bytes(save({"data": tensor}, {"crc32": str(_checksum(tensor))}))
 
     def read(self, site: Site, shard: int) -> Tensor:
         """The shard's tensor, memory-mapped."""
-        path = self.path(site, shard)
-        if path not in self._mapped:
-            header, mapped = _open(path)
-            flat = torch.frombuffer(mapped, dtype=header["dtype"], offset=header["begin"])
-            self._mapped[path] = (mapped, flat.view(header["shape"]))
-        return self._mapped[path][1]
+        if (site, shard) not in self._mapped:
+            self._mapped[site, shard], _ = _map(self.path(site, shard))
+        return self._mapped[site, shard]
 
     def release(self) -> None:
         """Give the pages read so far back to the system; they are mapped again when needed."""
-        for mapped, _ in self._mapped.values():
-            mapped.madvise(mmap.MADV_DONTNEED)
+        self._mapped.clear()
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed process was writing; only its owner's lock makes this safe."""
+        for path in self.folder.glob("*/.*.tmp"):
+            path.unlink()
 
     def require_space(self, n_bytes: int) -> None:
         """Raises `StoreError` before any work if the disk cannot hold `n_bytes` more."""
@@ -107,8 +105,8 @@ class Store:
         if n_bytes > free:
             raise StoreError(
                 f"the activations need {n_bytes / 1e9:.1f} GB in {self.folder}, but only "
-                f"{free / 1e9:.1f} GB are free. Use fewer layers or documents, or point "
-                "MENTIONPROBE_CACHE to a larger disk."
+                f"{free / 1e9:.1f} GB are free. Use fewer layers or documents, or keep them on a "
+                "larger disk (a folder of your own, or MENTIONPROBE_CACHE)."
             )
 
 
@@ -123,20 +121,19 @@ def require_same(found: Mapping[str, str], expected: Mapping[str, str], what: st
         raise FingerprintError(f"{what} belongs to something else: {'; '.join(differing)}.")
 
 
-def _open(path: Path) -> tuple[dict[str, Any], mmap.mmap]:
-    """Map a shard; where its data begins, and its dtype, shape and checksum.
+def _map(path: Path) -> tuple[Tensor, int]:
+    """A shard's tensor, memory-mapped, and the checksum it was written with.
 
-    We map the file ourselves because the library's reader keeps every page it has read resident.
-    The mapping is private (copy on write) only because torch wants a writable buffer.
+    We map the file ourselves because the library's reader keeps every page it has read resident,
+    and with torch because each of Python's own mappings holds a file descriptor: a store of 31
+    sites and 40 shards would need more than a process is usually allowed.
     """
-    with path.open("rb") as stream:
-        mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
-    length = int.from_bytes(mapped[:8], "little")
-    header = json.loads(mapped[8 : 8 + length])
-    described = {
-        "begin": 8 + length,
-        "dtype": DTYPES[header["data"]["dtype"]],
-        "shape": header["data"]["shape"],
-        "crc32": int(header["__metadata__"]["crc32"]),
-    }
-    return described, mapped
+    mapped = torch.from_file(str(path), size=path.stat().st_size, dtype=torch.uint8)
+    begin = 8 + int(mapped[:8].view(torch.int64))
+    header = json.loads(mapped[8:begin].numpy().tobytes())
+    data = mapped[begin:].view(DTYPES[header["data"]["dtype"]])
+    return data.view(header["data"]["shape"]), int(header["__metadata__"]["crc32"])
+
+
+def _checksum(tensor: Tensor) -> int:
+    return zlib.crc32(tensor.view(torch.uint8).numpy().data)

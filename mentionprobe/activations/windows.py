@@ -26,28 +26,34 @@ class Window:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    @property
+    def n_kept(self) -> int:
+        """Tokens whose activations are taken from this window."""
+        return self.keep_to - self.keep_from
 
-def cut_windows(document: int, n_tokens: int, window: int) -> list[Window]:
+
+def cut_windows(
+    document: int, n_tokens: int, window: int, *, left_context: int = DEFAULT_MAX_SPAN
+) -> list[Window]:
     """Windows of at most `window` tokens that keep each token of the document exactly once.
 
     Neighbours overlap by half a window, and the seam lies in the middle of the overlap, so that
-    every kept token has at least a quarter of a window of context on the side of the seam: more
-    than the longest span, which is what attention bands need.
-    Raises `BackboneError` if the context is too short for that.
+    every kept token has at least a quarter of a window of context on the side of the seam.
+    `left_context` is how many tokens a site must see before each: the longest span of an attention
+    band. Raises `BackboneError` if the context is too short for that.
     """
     if n_tokens <= window:
         return [Window(document, 0, n_tokens, 0, n_tokens)]
     overlap = window // 2
-    if overlap // 2 < DEFAULT_MAX_SPAN:
+    if overlap // 2 < left_context:
         raise BackboneError(
             f"a context of {window} tokens is too short to read a text of {n_tokens} in "
-            f"overlapping windows; at least {4 * DEFAULT_MAX_SPAN} are needed."
+            f"overlapping windows; at least {4 * left_context} are needed. Cut the text into "
+            "shorter documents, or pass truncate=True to drop what does not fit."
         )
     starts = list(range(0, n_tokens - overlap, window - overlap))
     stops = [min(start + window, n_tokens) for start in starts]
-    seams = [
-        (stop + start) // 2 for stop, start in zip(stops[:-1], starts[1:], strict=True)
-    ]
+    seams = [(stop + start) // 2 for stop, start in zip(stops[:-1], starts[1:], strict=True)]
     return [
         Window(document, *edges)
         for edges in zip(starts, stops, [0, *seams], [*seams, n_tokens], strict=True)

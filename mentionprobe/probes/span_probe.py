@@ -36,6 +36,10 @@ class SpanProbe(nn.Module, ABC):
 
     name: ClassVar[str]
 
+    value_weight: nn.Parameter
+    value_bias: nn.Parameter
+    theta: nn.Parameter
+
     def __init__(
         self,
         *,
@@ -144,9 +148,7 @@ class SpanProbe(nn.Module, ABC):
         spans = theta[0] * match + theta[1] * pooled_max + theta[2] * pooled_min
         return spans + per_token[:, None]
 
-    def span_logits(
-        self, activations: Activations, document: int
-    ) -> Float[Tensor, "pos offset"]:
+    def span_logits(self, activations: Activations, document: int) -> Float[Tensor, "pos offset"]:
         """Logits of all spans of one document, [end, offset], without gradients.
 
         Raises `FingerprintError` if the activations come from another backbone.

@@ -26,6 +26,9 @@ class ToM(SpanProbe):
 
     name = "tom"
 
+    query_projection: nn.Parameter
+    key_projection: nn.Parameter
+
     def __init__(
         self,
         *,

@@ -43,15 +43,11 @@ class Trainable(Protocol):
         """What the probe reads, by role."""
         ...
 
-    def initialise(
-        self, inputs: Inputs, recipe: Recipe, generator: torch.Generator
-    ) -> None:
+    def initialise(self, inputs: Inputs, recipe: Recipe, generator: torch.Generator) -> None:
         """Draw fresh parameters, in the dtype and of the width of `inputs`."""
         ...
 
-    def forward(
-        self, inputs: Inputs, is_last: Bool[Tensor, " pos"]
-    ) -> Float[Tensor, "pos offset"]:
+    def forward(self, inputs: Inputs, is_last: Bool[Tensor, " pos"]) -> Float[Tensor, "pos offset"]:
         """Logits of all spans of documents laid end to end."""
         ...
 
@@ -84,7 +80,9 @@ class Bank:
     ) -> dict[str, Float[Tensor, "probe pos *feature"]]:
         """What every member reads on `documents`; a site that several share is read once."""
         return {
-            role: _stack_sites([sites[role] for sites in self._sites], activations, documents, dtype)
+            role: _stack_sites(
+                [sites[role] for sites in self._sites], activations, documents, dtype
+            )
             for role in self._sites[0]
         }
 

@@ -1,6 +1,6 @@
 """Training a bank of probes on stored activations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -111,7 +111,7 @@ def _train(
     dev: Data,
     dtype: torch.dtype,
     max_steps: int | None,
-) -> Mapping[str, Float[Tensor, "probe *shape"]]:
+) -> dict[str, Float[Tensor, "probe *shape"]]:
     """The training loop; the parameters of each member's selected epoch."""
     n_batches = -(-len(train.documents) // recipe.batch_documents)
     optimiser = _Optimiser(bank, recipe, total_steps=n_batches * recipe.epochs)
@@ -146,9 +146,7 @@ def _losses(
 ) -> Float[Tensor, " probe"]:
     spans = data.targets.spans(documents)
     logits = bank.logits(bank.read(data.activations, documents, dtype), spans.is_last)
-    return balanced_bce(
-        logits, spans.gold, spans.valid, positive_weight=recipe.positive_weight
-    )
+    return balanced_bce(logits, spans.gold, spans.valid, positive_weight=recipe.positive_weight)
 
 
 class _Optimiser:

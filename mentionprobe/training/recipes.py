@@ -63,8 +63,6 @@ def get_recipe(recipe: str | Recipe, **changes: int | float | str | None) -> Rec
         if recipe not in RECIPES:
             near = difflib.get_close_matches(recipe, RECIPES, n=1)
             meant = f" Did you mean {near[0]!r}?" if near else ""
-            raise UnknownNameError(
-                f"no recipe {recipe!r}.{meant} There are: {', '.join(RECIPES)}."
-            )
+            raise UnknownNameError(f"no recipe {recipe!r}.{meant} There are: {', '.join(RECIPES)}.")
         recipe = RECIPES[recipe]
     return replace(recipe, **{k: v for k, v in changes.items() if v is not None})

@@ -1,6 +1,6 @@
 """Scoring a bank of probes on a corpus: one pass over its activations for all members."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal

@@ -1,76 +1,173 @@
-"""Tiny random models of each architecture, with tokenizers trained here, in folders like a hub's.
+"""Tiny random models, with tokenizers trained here, in folders such as a hub would serve.
 
-Weights are drawn ten times wider than usual, so that attention is far from uniform and a contract
-that holds by accident is told from one that holds.
+Weights are drawn ten times wider than usual: attention is then far from uniform, and what holds is
+told from what holds by accident.
 """
 
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
     BertConfig,
-    BertForMaskedLM,
     GPT2Config,
-    GPT2LMHeadModel,
     GPTNeoXConfig,
-    GPTNeoXForCausalLM,
     LlamaConfig,
-    LlamaForCausalLM,
     Phi3Config,
-    Phi3ForCausalLM,
+    PreTrainedConfig,
     PreTrainedTokenizerFast,
     RobertaConfig,
-    RobertaForMaskedLM,
 )
 
 from mentionprobe import Backbone, load_backbone, load_corpus
 
 VOCABULARY = 600
-CONTEXT = 64
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
-_SIZES = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
-_COMMON = {"initializer_range": 0.2, "max_position_embeddings": CONTEXT, "intermediate_size": 48}
-_LLAMA = {**_SIZES, **_COMMON, "num_key_value_heads": 2}
-_GPT2 = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": CONTEXT, "initializer_range": 0.2}
-
-ARCHITECTURES: dict[str, tuple[str, type, type, dict[str, Any]]] = {
-    "llama": ("byte-bpe", LlamaConfig, LlamaForCausalLM, _LLAMA),
-    "llama-sentencepiece": ("sentencepiece-bpe", LlamaConfig, LlamaForCausalLM, _LLAMA),
-    "phi3": ("sentencepiece-bpe", Phi3Config, Phi3ForCausalLM, {**_LLAMA, "pad_token_id": 0}),
-    "gpt-neox": ("byte-bpe", GPTNeoXConfig, GPTNeoXForCausalLM, {**_SIZES, **_COMMON}),
-    "gpt2": ("byte-bpe", GPT2Config, GPT2LMHeadModel, _GPT2),
-    "bert": ("wordpiece", BertConfig, BertForMaskedLM, {**_SIZES, **_COMMON}),
-    "roberta": ("byte-bpe", RobertaConfig, RobertaForMaskedLM, {**_SIZES, **_COMMON}),
+_SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.2,
 }
+ARCHITECTURES: dict[str, tuple[str, PreTrainedConfig]] = {
+    "llama": ("byte-bpe", LlamaConfig(**_SIZES, num_key_value_heads=2)),
+    "phi3": ("sentencepiece-bpe", Phi3Config(**_SIZES, num_key_value_heads=2, pad_token_id=0)),
+    "gpt-neox": ("byte-bpe", GPTNeoXConfig(**_SIZES)),
+    "gpt2": ("byte-bpe", GPT2Config(**_SIZES)),
+    "bert": ("wordpiece", BertConfig(**_SIZES)),
+    "roberta": ("byte-bpe", RobertaConfig(**_SIZES)),
+}
+"""The tokenizer's kind and the config of each tiny model."""
+
+ENCODERS = ("bert", "roberta")
+
+_METASPACE = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
 
 
-def _train(tokenizer: Tokenizer, trainer: trainers.Trainer) -> Tokenizer:
-    texts = [document.text for document in load_corpus("demo", split="train")]
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
+def _texts() -> list[str]:
+    return [document.text for document in load_corpus("demo", split="train")]
 
 
 def byte_bpe() -> PreTrainedTokenizerFast:
-    """As GPT-2, Pythia, Llama 3 and RoBERTa: bytes, with the space before a word part of it."""
+    """As GPT-2, Pythia, Llama 3 and RoBERTa have it: on bytes, a space belongs to the word after."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    special = ["<s>", "<pad>", "</s>"]
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, initial_alphabet=alphabet, special_tokens=special, show_progress=False
+        vocab_size=VOCABULARY,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<s>", "<pad>", "</s>"],
+        show_progress=False,
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=_train(tokenizer, trainer),
-        bos_token="<s>",
-        eos_token="</s>",
-        cls_token="<s>",
-        sep_token="</s>",
-        pad_token="<pad>",
+    tokenizer.train_from_iterator(_texts(), trainer)
+    special = {"bos": "<s>", "cls": "<s>", "pad": "<pad>", "eos": "</s>", "sep": "</s>"}
+    return _with_special_tokens(tokenizer, special)
+
+
+def sentencepiece_bpe() -> PreTrainedTokenizerFast:
+    """As Llama 2, Mistral and Phi-3 have it: spaces as ▁, one before the text, unknown as bytes."""
+    trained = Tokenizer(models.BPE())
+    trained.normalizer = _METASPACE
+    trainer = trainers.BpeTrainer(vocab_size=200, limit_alphabet=60, show_progress=False)
+    trained.train_from_iterator(_texts(), trainer)
+    model = json.loads(trained.to_str())["model"]
+    pieces = ["<unk>", "<s>", "</s>", *BYTES, *model["vocab"]]
+    tokenizer = Tokenizer(
+        models.BPE(
+            {piece: i for i, piece in enumerate(pieces)},
+            [tuple(merge) for merge in model["merges"]],
+            unk_token="<unk>",
+            fuse_unk=True,
+            byte_fallback=True,
+        )
     )
+    tokenizer.normalizer = _METASPACE
+    return _with_special_tokens(tokenizer, {"unk": "<unk>", "bos": "<s>", "eos": "</s>"})
+
+
+def sentencepiece_unigram() -> PreTrainedTokenizerFast:
+    """As XLM-R and T5 have it, with the byte fallback of newer ones."""
+    trained = Tokenizer(models.Unigram())
+    trained.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=300, special_tokens=["<unk>"], unk_token="<unk>", show_progress=False
+    )
+    trained.train_from_iterator(_texts(), trainer)
+    pieces = json.loads(trained.to_str())["model"]["vocab"]
+    special = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0)]
+    vocabulary = [*special, *((byte, -20.0) for byte in BYTES), *map(tuple, pieces[1:])]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    return _with_special_tokens(tokenizer, {"unk": "<unk>", "bos": "<s>", "eos": "</s>"})
+
+
+def wordpiece() -> PreTrainedTokenizerFast:
+    """As BERT has it: lower case, no accents, words apart from punctuation."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = {name: f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=VOCABULARY, special_tokens=list(special.values()), show_progress=False
+    )
+    tokenizer.train_from_iterator(_texts(), trainer)
+    return _with_special_tokens(tokenizer, special)
+
+
+def _with_special_tokens(tokenizer: Tokenizer, special: dict[str, str]) -> PreTrainedTokenizerFast:
+    keywords = {f"{role}_token": token for role, token in special.items()}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **keywords)
+
+
+@cache
+def make_tokenizer(kind: str) -> PreTrainedTokenizerFast:
+    """One of `TOKENIZERS`, trained once."""
+    return TOKENIZERS[kind]()
+
+
+TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
+    "byte-bpe": byte_bpe,
+    "sentencepiece-bpe": sentencepiece_bpe,
+    "sentencepiece-unigram": sentencepiece_unigram,
+    "wordpiece": wordpiece,
+}
+
+
+@pytest.fixture(scope="session", params=TOKENIZERS)
+def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerFast:
+    """Each kind of tokenizer in turn."""
+    return make_tokenizer(request.param)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """tiny_folder("llama"): the folder of a tiny model of `ARCHITECTURES`."""
+
+    @cache
+    def write(architecture: str) -> Path:
+        kind, config = ARCHITECTURES[architecture]
+        folder = tmp_path_factory.mktemp("models") / f"tiny-{architecture}"
+        auto = AutoModelForMaskedLM if architecture in ENCODERS else AutoModelForCausalLM
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            auto.from_config(config).save_pretrained(folder)
+        make_tokenizer(kind).save_pretrained(folder)
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder: Callable[[str], Path]) -> Callable[[str], Backbone]:
+    """tiny("llama"): the loaded backbone of a tiny model, to be left as it is."""
+    return cache(lambda architecture: load_backbone(tiny_folder(architecture)))

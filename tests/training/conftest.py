@@ -37,9 +37,13 @@ def make_corpus(n_documents: int, *, seed: int = 0) -> Corpus:
     generator = np.random.default_rng(seed)
     documents = []
     for n in range(n_documents):
-        words = generator.choice(["a", "bb", "X"], size=generator.integers(3, 30), p=[0.5, 0.3, 0.2])
+        words = generator.choice(
+            ["a", "bb", "X"], size=generator.integers(3, 30), p=[0.5, 0.3, 0.2]
+        )
         starts = np.concatenate([[0], np.cumsum([len(w) + 1 for w in words])])
-        mentions = [Mention(int(starts[i]), int(starts[i]) + 1) for i in np.flatnonzero(words == "X")]
+        mentions = [
+            Mention(int(starts[i]), int(starts[i]) + 1) for i in np.flatnonzero(words == "X")
+        ]
         documents.append(Document(f"d{n}", " ".join(words), tuple(mentions), group=f"g{n // 2}"))
     return Corpus("made", None, tuple(documents))
 

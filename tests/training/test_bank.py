@@ -7,7 +7,7 @@ import torch
 
 from mentionprobe.errors import TrainingError
 from mentionprobe.probes import ToM
-from mentionprobe.training import Bank, RECIPES, fit_bank
+from mentionprobe.training import RECIPES, Bank, fit_bank
 
 FIFTY_STEPS = {"batch_documents": 4, "epochs": 6, "early_stopping": None}
 

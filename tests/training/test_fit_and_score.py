@@ -108,7 +108,7 @@ def test_without_dev_a_tenth_of_the_groups_is_held_out(made):
 
 
 def test_scores_of_a_document_do_not_depend_on_its_neighbours(trained):
-    probe, activations, corpus = trained
+    probe, activations, _ = trained
     alone = probe.span_logits(activations, 5)
     z = activations.read([next(iter(probe.sites().values()))], [4, 5, 6])[0]
     lengths = [len(activations.documents[i]) for i in (4, 5, 6)]
@@ -124,7 +124,7 @@ def test_scores_of_a_document_do_not_depend_on_its_neighbours(trained):
 def test_nothing_to_learn_from_is_an_error_that_says_so(made):
     activations, corpus = made(20)
     bare = Corpus("bare", None, tuple(Document(d.id, d.text, (), d.group) for d in corpus))
-    with pytest.raises(TrainingError, match="no mention to train on.*20 documents and 0 mentions"):
+    with pytest.raises(TrainingError, match=r"no mention to train on.*20 documents and 0 mentions"):
         ToM(layer=0).fit(activations, bare, dev=(activations, corpus))
     with pytest.raises(TrainingError, match="no mention to choose a threshold on"):
         ToM(layer=0).fit(activations, corpus, dev=(activations, bare))
@@ -137,7 +137,7 @@ def test_activations_of_other_texts_or_another_backbone_are_refused(made):
         ToM(layer=0).fit(activations, other_corpus)
     probe = ToM(layer=0).fit(activations, corpus)
     other.fingerprint = {**other.fingerprint, "weights": "another"}
-    with pytest.raises(FingerprintError, match="weights noise.*weights another"):
+    with pytest.raises(FingerprintError, match=r"weights noise.*weights another"):
         evaluate([probe], other, other_corpus)
 
 

@@ -1,0 +1,1 @@
+"""Measurements of speed, memory and training choices; never part of the tests."""
