@@ -241,7 +241,7 @@ def summary(table: pd.DataFrame, manifest: Row) -> Table:
         shown.add_column(column)
     best = {part["name"]: _best_layer(part["dev_f1"]) for part in manifest["backbones"]}
     cell = ["backbone", "eval_corpus", "threshold_source", "layer"]
-    flat = table[table.decoding == "threshold"]
+    flat = table.loc[table.decoding == "threshold"]
     means = pd.pivot_table(flat, ["f1", "f1_low", "f1_high"], cell, sort=False).reset_index()
     found = {tuple(row[key] for key in cell): row for row in means.to_dict("records")}
     for backbone, corpus in dict.fromkeys((key[0], key[1]) for key in found):

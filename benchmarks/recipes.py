@@ -29,6 +29,7 @@ VARIANTS: dict[str, Recipe] = {
     "default, full class weight": replace(DEFAULT, positive_weight="balanced"),
     "default, unit projections": replace(DEFAULT, projection_scale="unit"),
     "default, theta ones": replace(DEFAULT, theta=PAPER.theta),
+    "default, theta 15, -8, 12, 1, 1": replace(DEFAULT, theta=(15.0, -8.0, 12.0, 1.0, 1.0)),
     "default, rate 3e-3": replace(DEFAULT, learning_rate=3e-3),
     "default, rate 3e-2": replace(DEFAULT, learning_rate=3e-2),
     "default, weight decay 1e-2": replace(DEFAULT, weight_decay=1e-2),

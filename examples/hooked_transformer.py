@@ -67,10 +67,20 @@ def hooked_smollm2() -> HookedTransformer:
 def main(
     experiment: Annotated[str, typer.Option(help="From experiments.yaml.")] = "quickstart",
     layers: Annotated[str | None, typer.Option(help="Which layers; all if not given.")] = None,
+    evaluation: Annotated[
+        list[str] | None, typer.Option("--eval", help="Corpora in place of the experiment's.")
+    ] = None,
+    max_dev_documents: Annotated[int | None, typer.Option(help="Sample dev.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/hooked"),
 ) -> None:
     """Run both sweeps and compare them."""
-    settings = with_overrides(load_experiment(experiment), backbones=[NAME], layers=layers)
+    settings = with_overrides(
+        load_experiment(experiment),
+        backbones=[NAME],
+        layers=layers,
+        eval=evaluation,
+        max_dev_documents=max_dev_documents,
+    )
     hooked, _ = run(settings, out / "hooked", backbones=[load_backbone(hooked_smollm2())])
     bridge, _ = run(settings, out / "bridge", backbones=[load_backbone(NAME)])
     difference = (hooked.f1 - bridge.f1).abs()

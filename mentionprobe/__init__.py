@@ -3,6 +3,8 @@
 from mentionprobe.activations import Activations, attention, extract, query_key, residual
 from mentionprobe.backbones import Backbone, load_backbone
 from mentionprobe.corpora import Corpus, Document, Mention, load_corpus
+from mentionprobe.probes import ToM
+from mentionprobe.training import evaluate, fit_bank
 
 __version__ = "0.1.0"
 
@@ -12,8 +14,11 @@ __all__ = [
     "Corpus",
     "Document",
     "Mention",
+    "ToM",
     "attention",
+    "evaluate",
     "extract",
+    "fit_bank",
     "load_backbone",
     "load_corpus",
     "query_key",

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -10,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from mentionprobe.errors import StoreError
+
+logger = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
@@ -33,7 +36,11 @@ def locked(path: Path) -> Iterator[None]:
     with disk_errors_explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_name(path.name + ".lock"))
-        lock.acquire()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            logger.info("waiting for another process, which is filling %s", path)
+            lock.acquire()
     try:
         yield
     finally:

@@ -89,9 +89,7 @@ class ResidualSite(Site):
         return (self.layer,)
 
     def hooks(self, backbone: Backbone) -> tuple[str, ...]:
-        if self.layer == -1:
-            return ("blocks.0.hook_resid_pre",)
-        return (f"blocks.{self.layer}.hook_resid_post",)
+        return (backbone.contract.residual_hook(self.layer),)
 
     def feature_shape(self, backbone: Backbone) -> tuple[int, ...]:
         return (backbone.d_model,)

@@ -129,8 +129,9 @@ def _map(path: Path) -> tuple[Tensor, int]:
     sites and 40 shards would need more than a process is usually allowed.
     """
     mapped = torch.from_file(str(path), size=path.stat().st_size, dtype=torch.uint8)
-    begin = 8 + int(mapped[:8].view(torch.int64))
-    header = json.loads(mapped[8:begin].numpy().tobytes())
+    content = mapped.numpy()
+    begin = 8 + int.from_bytes(content[:8].tobytes(), "little")
+    header = json.loads(content[8:begin].tobytes())
     data = mapped[begin:].view(DTYPES[header["data"]["dtype"]])
     return data.view(header["data"]["shape"]), int(header["__metadata__"]["crc32"])
 

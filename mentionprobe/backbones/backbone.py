@@ -1,7 +1,9 @@
 """A hooked transformer with its tokenizer: the one place that knows how to run it."""
 
+import contextlib
 import hashlib
 import inspect
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -11,17 +13,29 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from mentionprobe.backbones.contract import (
-    CHECK_SENTENCE,
-    Contract,
-    check_contract,
-)
-from mentionprobe.backbones.tokenization import TokenizedDocument, tokenize
+from mentionprobe.backbones.contract import Contract, check_contract, check_ids
+from mentionprobe.backbones.tokenization import TokenizedDocument, require_offsets, tokenize
 from mentionprobe.corpora import Document
-from mentionprobe.errors import BackboneError
+from mentionprobe.corpora.formats import did_you_mean
+from mentionprobe.errors import BackboneError, SiteError
 
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.float16: 2e-2, torch.bfloat16: 5e-2}
 """Largest relative difference the contract check forgives, by the dtype the model runs in."""
+
+COMPUTATION = (
+    "n_heads",
+    "n_key_value_heads",
+    "act_fn",
+    "eps",
+    "normalization_type",
+    "positional_embedding_type",
+    "rotary_base",
+    "rope_parameters",
+    "window_size",
+    "attn_scale",
+    "attn_scores_soft_cap",
+)
+"""Settings of `cfg` under which the same weights compute something else."""
 
 
 @runtime_checkable
@@ -41,7 +55,7 @@ class HookedModel(Protocol):
 Kept = TypeVar("Kept")
 
 
-class _Enough(Exception):
+class _Enough(Exception):  # noqa: N818 - no error
     """Raised inside the last hook needed: what lies above it is never computed."""
 
 
@@ -49,8 +63,9 @@ class Backbone:
     """A checked hooked model and its tokenizer.
 
     Made by `load_backbone`. `contract` says what its hooks give; `fingerprint` identifies weights,
-    tokenizer and dtype; `prefix` and `suffix` are the special tokens put around every text, so
-    that the first position, where attention sinks, is never a word.
+    config, tokenizer and dtype; `prefix` and `suffix` are the special tokens put around every text,
+    so that the first position, where attention sinks, is never a word. `hf_hidden_states` are
+    Hugging Face's for `check_ids`, from the model before it was hooked.
     """
 
     def __init__(
@@ -59,8 +74,9 @@ class Backbone:
         tokenizer: PreTrainedTokenizerBase,
         *,
         name: str,
-        hf_hidden_states: Callable[[Tensor], tuple[Tensor, ...]] | None = None,
+        hf_hidden_states: tuple[Tensor, ...] | None = None,
     ) -> None:
+        require_offsets(tokenizer)
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
@@ -72,7 +88,9 @@ class Backbone:
         self.d_head: int = cfg.d_head
         self._mask_name = _mask_argument(model)
         self.contract = self._check(hf_hidden_states)
-        self.prefix, self.suffix = _special_tokens(tokenizer, causal=self.contract.causal)
+        self.prefix, self.suffix = _special_tokens(
+            tokenizer, causal=self.contract.causal, d_vocab=cfg.d_vocab
+        )
         self.fingerprint = _fingerprint(model, tokenizer, self.prefix + self.suffix)
 
     def __repr__(self) -> str:
@@ -88,7 +106,7 @@ class Backbone:
     def tokenize(
         self, documents: Sequence[Document], *, truncate: bool = False
     ) -> list[TokenizedDocument]:
-        """Tokens of each text; `truncate` cuts what does not fit into one context (else windows)."""
+        """Tokens of each text; `truncate` cuts off what does not fit into one context."""
         limit = self.window if truncate else None
         return tokenize(self.tokenizer, documents, max_tokens=limit)
 
@@ -101,8 +119,15 @@ class Backbone:
         """One forward pass that ends as soon as every hook in `hooks` has fired.
 
         `mask` is 1 on real tokens, which must stand left of the padding. Each hook's raw tensor is
-        given to its function at once, and only what that returns is kept.
+        given to its function at once, and only what that returns is kept. A hook that never fires
+        is absent from the result; one that does not exist raises `SiteError`.
         """
+        known = self.model.hook_dict
+        unknown = [name for name in hooks if name not in known]
+        if unknown:
+            raise SiteError(
+                f"{self.name} has no hook {unknown[0]!r}.{did_you_mean(unknown[0], known)}"
+            )
         kept: dict[str, Kept] = {}
 
         def keep(raw: Tensor, hook: Any, *, name: str) -> None:
@@ -112,18 +137,14 @@ class Backbone:
 
         forward_hooks = [(name, partial(keep, name=name)) for name in hooks]
         arguments = {self._mask_name: mask.to(self.device)}
-        with torch.inference_mode():
-            try:
-                self.model.run_with_hooks(
-                    ids.to(self.device), fwd_hooks=forward_hooks, return_type=None, **arguments
-                )
-            except _Enough:
-                pass
+        with torch.inference_mode(), contextlib.suppress(_Enough):
+            self.model.run_with_hooks(
+                ids.to(self.device), fwd_hooks=forward_hooks, return_type=None, **arguments
+            )
         return kept
 
-    def _check(self, hf_hidden_states: Callable[[Tensor], tuple[Tensor, ...]] | None) -> Contract:
-        encoded = self.tokenizer(CHECK_SENTENCE, add_special_tokens=False)["input_ids"]
-        ids = torch.tensor([encoded])
+    def _check(self, hf_hidden_states: tuple[Tensor, ...] | None) -> Contract:
+        ids = check_ids(self.tokenizer)
         cfg = self.model.cfg
         declared = float(getattr(cfg, "attn_scale", 0.0) or 0.0)
         scales = [self.d_head**-0.5, 1.0, *([1 / declared, declared] if declared > 0 else [])]
@@ -131,26 +152,11 @@ class Backbone:
             lambda names: self.run(ids, torch.ones_like(ids), dict.fromkeys(names, torch.clone)),
             set(self.model.hook_dict),
             n_layers=self.n_layers,
-            causal=self._is_causal(ids),
-            hidden_states=hf_hidden_states(ids.to(self.device)) if hf_hidden_states else None,
+            hidden_states=hf_hidden_states,
             soft_cap=max(0.0, float(getattr(cfg, "attn_scores_soft_cap", 0.0) or 0.0)),
             scales=tuple(scales),
             tolerance=TOLERANCE[self.dtype],
         )
-
-    def _is_causal(self, ids: Int[Tensor, "batch pos"]) -> bool:
-        """Whether the first token's last residual stays the same when the last token is dropped.
-
-        Asked of the model and not of its config: `cfg.attention_dir` is "causal" on some encoders.
-        """
-        name = f"blocks.{self.n_layers - 1}.hook_resid_post"
-        runs = [
-            self.run(part, torch.ones_like(part), {name: torch.clone}) for part in (ids, ids[:, :-1])
-        ]
-        if name not in runs[0]:
-            raise BackboneError(f"hook {name} does not exist or never fires on this model.")
-        whole, part = (run[name][:, 0].float() for run in runs)
-        return bool((whole - part).norm() <= TOLERANCE[self.dtype] * whole.norm())
 
 
 def _mask_argument(model: HookedModel) -> str:
@@ -166,18 +172,20 @@ def _mask_argument(model: HookedModel) -> str:
 
 
 def _special_tokens(
-    tokenizer: PreTrainedTokenizerBase, *, causal: bool
+    tokenizer: PreTrainedTokenizerBase, *, causal: bool, d_vocab: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Token ids before and after every text.
 
     An encoder gets its own pair (CLS, SEP); a decoder its BOS, or the separator it was trained
-    with where it has none.
+    with where it has none. What the model has no embedding for does not count: TransformerLens
+    adds such tokens to tokenizers without any.
     """
     cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     if not causal and cls is not None and sep is not None:
         return (cls,), (sep,)
-    first = next((token for token in (bos, eos, sep, cls) if token is not None), None)
+    usable = (token for token in (bos, eos, sep, cls) if token is not None and token < d_vocab)
+    first = next(usable, None)
     if first is None:
         raise BackboneError(
             "the tokenizer has neither a BOS nor an EOS nor a separator token; set "
@@ -189,21 +197,26 @@ def _special_tokens(
 def _fingerprint(
     model: HookedModel, tokenizer: PreTrainedTokenizerBase, special: tuple[int, ...]
 ) -> dict[str, str]:
-    """Identity of weights, tokenizer and dtype, each a short SHA-256 or a name.
+    """Identity of weights, config, tokenizer and dtype, each a short SHA-256 or a name.
 
     Weights are hashed tensor by tensor and sorted, so that wrappers that only rename the same
-    parameters agree.
+    parameters agree. Of the config and the tokenizer, only what changes a residual stream counts.
     """
     tensors = {p.data_ptr(): p for p in model.parameters()}.values()
-    weights = hashlib.sha256("".join(sorted(map(_hash_tensor, tensors))).encode())
-    vocabulary = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(tokenizer)
-    words = hashlib.sha256(f"{vocabulary}{special}".encode())
-    dtype = str(next(iter(tensors)).dtype).removeprefix("torch.")
+    weights = "".join(sorted(map(_hash_tensor, tensors)))
+    config = {name: getattr(model.cfg, name, None) for name in COMPUTATION}
+    words = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocabulary = [words[part] for part in ("added_tokens", "normalizer", "pre_tokenizer", "model")]
     return {
-        "weights": weights.hexdigest()[:16],
-        "tokenizer": words.hexdigest()[:16],
-        "dtype": dtype,
+        "weights": _short_hash(weights),
+        "config": _short_hash(repr(config)),
+        "tokenizer": _short_hash(repr((vocabulary, special))),
+        "dtype": str(next(iter(tensors)).dtype).removeprefix("torch."),
     }
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _hash_tensor(tensor: Tensor) -> str:

@@ -1,8 +1,8 @@
 """The backbones known by name: the paper's (Table 6) and two that a package registry carries."""
 
-import difflib
 from dataclasses import dataclass
 
+from mentionprobe.corpora.formats import did_you_mean
 from mentionprobe.errors import UnknownNameError
 
 
@@ -73,9 +73,8 @@ CATALOGUE: dict[str, CatalogueEntry] = {
 
 def unknown_backbone(name: str) -> UnknownNameError:
     """The error for a name that is neither in the catalogue, nor a path, nor a hub id."""
-    near = difflib.get_close_matches(name, CATALOGUE, n=3, cutoff=0.5)
-    meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return UnknownNameError(
         f"no backbone {name!r}: it is no catalogue name, no existing path, and no hub id "
-        f"(owner/name).{meant} The catalogue holds: {', '.join(CATALOGUE)}."
+        f"(owner/name). The catalogue holds: {', '.join(CATALOGUE)}."
+        + did_you_mean(name, CATALOGUE)
     )

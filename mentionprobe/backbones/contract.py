@@ -5,13 +5,14 @@ register rotary hooks that never fire, some return the softmaxed pattern under t
 scores, some fire no attention hook at all. Probes must not find that out from a bad result.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from mentionprobe.errors import BackboneError, SiteError
 
@@ -44,14 +45,19 @@ class LayerContract:
 class Contract:
     """What a backbone gives, layer by layer, and how far its residual stream is from HF's.
 
-    `residual_error`: largest relative difference between `hook_resid_post` and Hugging Face's
-    hidden states, None where there is no HF model to compare with. `causal`: whether a token
-    ignores those after it.
+    `residual`: the hook of each block that holds what the next one reads. `residual_error`: largest
+    relative difference between that and Hugging Face's hidden states, None where there is no HF
+    model to compare with. `causal`: whether a token ignores those after it.
     """
 
     layers: tuple[LayerContract, ...]
+    residual: str
     residual_error: float | None
     causal: bool
+
+    def residual_hook(self, layer: int) -> str:
+        """Name of the hook of the residual stream after block `layer`; -1 is the embedding."""
+        return "blocks.0.hook_resid_pre" if layer == -1 else f"blocks.{layer}.{self.residual}"
 
     def query_key_hooks(self, layer: int, *, rotary: bool) -> tuple[str, str]:
         """Names of the hooks of queries and keys; raises `SiteError` naming the reason."""
@@ -82,7 +88,13 @@ class Contract:
         sources = sorted({layer.scores or "refused" for layer in self.layers})
         error = "no HF model" if self.residual_error is None else f"{self.residual_error:.1e}"
         kind = "causal" if self.causal else "bidirectional"
-        return f"{kind}, resid_post vs HF: {error}, attention scores: {'/'.join(sources)}"
+        return f"{kind}, residual vs HF: {error}, attention scores: {'/'.join(sources)}"
+
+
+def check_ids(tokenizer: PreTrainedTokenizerBase) -> Int[Tensor, "batch pos"]:
+    """What the check runs: its sentence, and the first token of it over and over."""
+    ids = tokenizer(CHECK_SENTENCE, add_special_tokens=False)["input_ids"]
+    return torch.tensor([ids, ids[:1] * len(ids)])
 
 
 def check_contract(
@@ -90,7 +102,6 @@ def check_contract(
     hook_names: set[str],
     *,
     n_layers: int,
-    causal: bool,
     hidden_states: tuple[Float[Tensor, "batch pos d_model"], ...] | None,
     soft_cap: float,
     scales: tuple[float, ...],
@@ -98,54 +109,83 @@ def check_contract(
 ) -> Contract:
     """Run the check and say what holds.
 
-    `capture` runs the check sentence and returns the hooks that fired. Raises `BackboneError` if
-    the residual stream is missing or is not Hugging Face's.
+    `capture` runs the model on `check_ids` and returns the hooks that fired. Raises `BackboneError`
+    if the residual stream is missing, breaks off between two blocks or is not Hugging Face's.
     """
-    residual = _residual_names(n_layers)
+    residual = _residual_hook(hook_names)
     attention = [f"blocks.{layer}.attn.{hook}" for layer in range(n_layers) for hook in HOOKS]
-    missing = [name for name in residual if name not in hook_names]
+    needed = [*_blocks(n_layers, "hook_resid_pre"), *_blocks(n_layers, residual)]
+    missing = [name for name in needed if name not in hook_names]
     if missing:
         raise BackboneError(f"the model has no hook {missing[0]}; it cannot serve as a backbone.")
-    fired = capture([*residual, *(name for name in attention if name in hook_names)])
-    silent = [name for name in residual if name not in fired]
+    fired = capture([*needed, *(name for name in attention if name in hook_names)])
+    silent = [name for name in needed if name not in fired]
     if silent:
         raise BackboneError(f"hook {silent[0]} exists but never fires on this model.")
-    error = _residual_error(fired, residual, hidden_states)
-    if error is not None and error > tolerance:
-        raise BackboneError(
-            f"hook_resid_post differs from Hugging Face's hidden states by {error:.1e} "
-            f"(tolerance {tolerance:.0e}); probes would read something else than they claim."
-        )
+    error = _check_residual(fired, n_layers, residual, hidden_states, tolerance)
     layers = [_check_layer(fired, layer, soft_cap, scales, tolerance) for layer in range(n_layers)]
-    return Contract(tuple(layers), error, causal)
+    causal = _is_causal(fired[needed[-1]], tolerance)
+    return Contract(tuple(layers), residual, error, causal)
 
 
-def _residual_names(n_layers: int) -> list[str]:
-    return [
-        "blocks.0.hook_resid_pre",
-        *(f"blocks.{layer}.hook_resid_post" for layer in range(n_layers)),
-    ]
+def _blocks(n_layers: int, hook: str) -> list[str]:
+    return [f"blocks.{layer}.{hook}" for layer in range(n_layers)]
 
 
-def _residual_error(
+def _residual_hook(hook_names: set[str]) -> str:
+    """What a block hands on: `hook_resid_post`, unless (HookedEncoder) a norm follows it."""
+    normalized = "hook_normalized_resid_post"
+    return normalized if f"blocks.0.{normalized}" in hook_names else "hook_resid_post"
+
+
+def _check_residual(
     fired: Mapping[str, Tensor],
-    names: list[str],
+    n_layers: int,
+    residual: str,
     hidden_states: tuple[Float[Tensor, "batch pos d_model"], ...] | None,
+    tolerance: float,
 ) -> float | None:
     """Largest relative difference to HF; the last state is left out, a final norm may follow it."""
+    entering = [fired[name] for name in _blocks(n_layers, "hook_resid_pre")]
+    stream = [entering[0], *(fired[name] for name in _blocks(n_layers, residual))]
+    if not all(state.isfinite().all() for state in stream):
+        raise BackboneError(
+            f"the residual stream overflows in {stream[0].dtype}; load the model with "
+            "dtype='bfloat16' or 'float32'."
+        )
+    if _difference(stream[:-1], entering) > tolerance:
+        raise BackboneError(f"{residual} of a block is not what the next block reads.")
     if hidden_states is None:
         return None
-    if len(hidden_states) != len(names):
+    if len(hidden_states) != len(stream):
         raise BackboneError(
-            f"the model has {len(names) - 1} hooked blocks, Hugging Face's {len(hidden_states) - 1}"
+            f"the model has {n_layers} hooked blocks, Hugging Face's {len(hidden_states) - 1}."
         )
-    pairs = zip(names[:-1], hidden_states[:-1], strict=True)
-    return max(_relative(fired[name], reference) for name, reference in pairs)
+    error = _difference(stream[:-1], hidden_states[:-1])
+    if error > tolerance:
+        raise BackboneError(
+            f"{residual} differs from Hugging Face's hidden states by {error:.1e} "
+            f"(tolerance {tolerance:.0e}); probes would read something else than they claim."
+        )
+    return error
+
+
+def _difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """Largest relative difference between two runs of states."""
+    return max(_relative(*pair) for pair in zip(found, expected, strict=True))
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:
     expected = expected.to(found.device, torch.float32)
     return float((found.float() - expected).norm() / expected.norm().clamp(min=1e-12))
+
+
+def _is_causal(last: Float[Tensor, "batch pos d_model"], tolerance: float) -> bool:
+    """Whether the first token stays the same when all tokens after it change.
+
+    Asked of the model and not of its config: `cfg.attention_dir` is "causal" on some encoders.
+    """
+    return _relative(last[1, 0], last[0, 0]) <= tolerance
 
 
 def _check_layer(
@@ -213,9 +253,10 @@ def _find_query_key(
         if (rebuilt - pattern).abs().max() <= tolerance:
             query_key[True] = names
             return scale
+    silent = "" if rotated else "hook_rot_q and hook_rot_k never fire, and "
     problems["query_key"] = (
-        f"{names[0]} and {names[1]} do not rebuild the pattern, so they are not what attention "
-        "multiplies (on some Bridges hook_rot_q and hook_rot_k never fire)"
+        f"{silent}{names[0]} and {names[1]} do not rebuild the pattern, so they are not what "
+        "attention multiplies"
     )
     return None
 
@@ -226,7 +267,7 @@ def rebuild_scores(
     scale: float,
     soft_cap: float,
 ) -> Float[Tensor, "batch head pos pos"]:
-    """Scaled scores before softmax and mask; query head h reads key head h // (heads / key heads)."""
+    """Scaled scores before softmax and mask; query head h reads key head h // heads a key head."""
     grouped = query.float().unflatten(2, (key.shape[2], -1))
     scores = torch.einsum("bqkgd,bskd->bkgqs", grouped, key.float()).flatten(1, 2) * scale
     return soft_cap * torch.tanh(scores / soft_cap) if soft_cap > 0 else scores

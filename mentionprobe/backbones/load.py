@@ -1,19 +1,22 @@
 """`load_backbone`: a name, an id, a folder, a file or a hooked model in; a checked backbone out."""
 
 import contextlib
+import copy
 import logging
 import re
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from mentionprobe.backbones.backbone import Backbone, HookedModel
 from mentionprobe.backbones.catalogue import CATALOGUE, Wheel, unknown_backbone
-from mentionprobe.backbones.contract import CHECK_SENTENCE
+from mentionprobe.backbones.contract import check_ids
 from mentionprobe.backbones.quiet import quiet_transformers
 from mentionprobe.backbones.wheels import folder_from_gguf, folder_from_wheel
 from mentionprobe.errors import BackboneError
@@ -64,41 +67,63 @@ def _resolve(spec: str | Path) -> str:
         if not (path / "config.json").exists():
             raise BackboneError(f"{path} is not a model folder: it holds no config.json.")
         return str(path)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(spec)):
+    if re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(spec)):
         return str(spec)
     raise unknown_backbone(str(spec))
 
 
-def _from_pretrained(
-    source: str, name: str, device: torch.device, dtype: torch.dtype
-) -> Backbone:
+def _from_pretrained(source: str, name: str, device: torch.device, dtype: torch.dtype) -> Backbone:
     """Load with transformers, note its own hidden states, then boot a TransformerBridge on it."""
     from transformer_lens.model_bridge import TransformerBridge  # slow to import: only when used
 
     with quiet_transformers(), _load_errors_explained(source):
         config = AutoConfig.from_pretrained(source)
-        auto = AutoModelForMaskedLM if _is_masked(config) else AutoModelForCausalLM
         tokenizer = AutoTokenizer.from_pretrained(source)
-        # A checkpoint without the masked-LM head gets a random one, which nothing reads; the
-        # fixed seed keeps the fingerprint of the weights the same at every load.
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            hf_model = auto.from_pretrained(source, dtype=dtype).to(device).eval()
-    reference = _HiddenStates(hf_model)
-    reference.note(tokenizer)
+        hf_model = _hf_model(source, config, dtype).to(device).eval()
+    with torch.inference_mode():
+        ids = check_ids(tokenizer).to(device)
+        states = hf_model(ids, output_hidden_states=True).hidden_states
     try:
         bridge = TransformerBridge.boot_transformers(
-            source, hf_model=hf_model, tokenizer=tokenizer, device=device, dtype=dtype
+            source,
+            hf_model=hf_model,
+            tokenizer=copy.deepcopy(tokenizer),  # it sets special tokens of its own
+            device=device,
+            dtype=dtype,
         )
     except (ValueError, KeyError, AssertionError, AttributeError, NotImplementedError) as error:
         raise BackboneError(
-            f"TransformerLens cannot hook {name} ({config.model_type}): {_first_line(error)}"
+            f"TransformerLens {version('transformer-lens')} cannot hook {name} "
+            f"({config.model_type}): {_first_sentence(error)}"
         ) from error
     bridge.eval()
-    return Backbone(bridge, tokenizer, name=Path(name).name, hf_hidden_states=reference)
+    return Backbone(bridge, tokenizer, name=Path(name).name, hf_hidden_states=states)
+
+
+def _hf_model(source: str, config: Any, dtype: torch.dtype) -> Any:
+    """The checkpoint as a masked or causal language model.
+
+    One without the head gets a random one, which nothing reads; the fixed seed keeps the
+    fingerprint of the weights the same at every load. Raises `ValueError` if it lacks any other.
+    """
+    auto = AutoModelForMaskedLM if _is_masked(config) else AutoModelForCausalLM
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, report = auto.from_pretrained(
+            source,
+            dtype=dtype,
+            attn_implementation="eager",  # else BERT's Bridge of 3.9 fires no attention hook
+            output_loading_info=True,
+        )
+    body = f"{model.base_model_prefix}."
+    missing = sorted(name for name in report["missing_keys"] if name.startswith(body))
+    if missing:
+        raise ValueError(f"the checkpoint lacks {len(missing)} weights, the first {missing[0]}.")
+    return model
 
 
 def _from_hooked_model(model: Any, tokenizer: Any) -> Backbone:
+    """Use the object as it is; a Bridge has rewired its HF model, so there is none to compare."""
     needed = ("cfg", "hook_dict", "run_with_hooks")
     absent = [part for part in needed if not hasattr(model, part)]
     if absent:
@@ -110,43 +135,20 @@ def _from_hooked_model(model: Any, tokenizer: Any) -> Backbone:
     if tokenizer is None:
         raise BackboneError("the hooked model has no tokenizer; pass one: `tokenizer=...`.")
     _warn_if_processed(model)
-    original = getattr(model, "original_model", None)
-    reference = _HiddenStates(original) if original is not None else None
     name = str(getattr(model.cfg, "model_name", None) or type(model).__name__)
     model.eval()
-    return Backbone(model, tokenizer, name=Path(name).name, hf_hidden_states=reference)
+    return Backbone(model, tokenizer, name=Path(name).name)
 
 
 def _warn_if_processed(model: HookedModel) -> None:
-    """HookedTransformer folds and centres weights unless told not to; probes read raw ones."""
-    kind = str(getattr(model.cfg, "normalization_type", "") or "")
-    if kind.endswith("Pre"):
+    """Weights may have been folded and centred; probes read raw ones."""
+    folded = str(model.cfg.normalization_type or "").endswith("Pre")  # HookedTransformer's default
+    if folded or getattr(model, "_weights_processed", False):  # a Bridge in compatibility mode
         logger.warning(
-            "this model's weights were processed (normalization_type=%r): its residual stream is "
-            "not the original model's. Load it with from_pretrained_no_processing to compare.",
-            kind,
+            "this model's weights were processed: its residual stream may not be the original "
+            "model's. To compare with others, load it with from_pretrained_no_processing, or leave "
+            "out enable_compatibility_mode."
         )
-
-
-class _HiddenStates:
-    """Hugging Face's own hidden states of one input: asked before a Bridge rewires the model."""
-
-    def __init__(self, hf_model: Any) -> None:
-        self._hf_model = hf_model
-        self._noted: dict[tuple[int, ...], tuple[torch.Tensor, ...]] = {}
-
-    def note(self, tokenizer: Any) -> None:
-        ids = tokenizer(CHECK_SENTENCE, add_special_tokens=False)["input_ids"]
-        device = next(self._hf_model.parameters()).device
-        self(torch.tensor([ids], device=device))
-
-    def __call__(self, ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        key = tuple(ids.flatten().tolist())
-        if key not in self._noted:
-            with torch.inference_mode():
-                states = self._hf_model(ids, output_hidden_states=True).hidden_states
-            self._noted[key] = tuple(states)
-        return self._noted[key]
 
 
 def _is_masked(config: Any) -> bool:
@@ -161,7 +163,7 @@ def _is_masked(config: Any) -> bool:
 def _load_errors_explained(source: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         if Path(source).exists():
             advice = "Check that the folder holds config.json, safetensors and tokenizer.json."
         else:
@@ -169,8 +171,9 @@ def _load_errors_explained(source: str) -> Iterator[None]:
                 "If the hub cannot be reached from here, download the model elsewhere and pass its "
                 "folder; if it is gated, log in with `hf auth login`."
             )
-        raise BackboneError(f"cannot load {source}: {_first_line(error)} {advice}") from error
+        raise BackboneError(f"cannot load {source}: {_first_sentence(error)} {advice}") from error
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+def _first_sentence(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return re.split(r"(?<=\.)\s|\n", text)[0].rstrip(".: ") + "."

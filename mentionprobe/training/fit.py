@@ -130,15 +130,15 @@ def _train(
                 steps += 1
                 if steps == max_steps:
                     return bank.parameters
-            if recipe.select_epoch and selection.update(_average_precision(bank, dev)):
+            if recipe.select_epoch and selection.update(_dev_f1(bank, dev)):
                 break
     return selection.best if recipe.select_epoch else bank.parameters
 
 
-def _average_precision(bank: Bank, dev: Data) -> Float[np.ndarray, " probe"]:
-    """On at most `SELECTION_TOKENS` tokens of dev."""
+def _dev_f1(bank: Bank, dev: Data) -> Float[np.ndarray, " probe"]:
+    """F1 at the best threshold, on at most `SELECTION_TOKENS` tokens of dev."""
     sample = dev.sample(SELECTION_TOKENS)
-    return score_histogram(bank, sample).average_precision(sample.n_gold)
+    return score_histogram(bank, sample).best_threshold(sample.n_gold)[1]
 
 
 def _losses(
@@ -226,7 +226,7 @@ class _Plateau:
 
 
 class _Selection:
-    """Each member's best epoch so far, by average precision on dev."""
+    """Each member's best epoch so far, by F1 on dev."""
 
     def __init__(self, bank: Bank, recipe: Recipe) -> None:
         self._bank = bank

@@ -7,11 +7,16 @@ told from what holds by accident.
 import json
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
+from torch.nn import ModuleList
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
@@ -25,7 +30,7 @@ from transformers import (
     RobertaConfig,
 )
 
-from mentionprobe import Backbone, load_backbone, load_corpus
+from mentionprobe import Backbone, Document, load_backbone, load_corpus
 
 VOCABULARY = 600
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -150,6 +155,18 @@ def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture(scope="session")
+def tokenizer_of() -> Callable[[str], PreTrainedTokenizerFast]:
+    """tokenizer_of("byte-bpe"): the tokenizer of that kind."""
+    return make_tokenizer
+
+
+@pytest.fixture(scope="session")
+def kind(request: pytest.FixtureRequest) -> PreTrainedTokenizerFast:
+    """The tokenizer of the kind a test names."""
+    return make_tokenizer(request.param)
+
+
+@pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """tiny_folder("llama"): the folder of a tiny model of `ARCHITECTURES`."""
 
@@ -171,3 +188,57 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 def tiny(tiny_folder: Callable[[str], Path]) -> Callable[[str], Backbone]:
     """tiny("llama"): the loaded backbone of a tiny model, to be left as it is."""
     return cache(lambda architecture: load_backbone(tiny_folder(architecture)))
+
+
+@pytest.fixture(scope="session", params=ARCHITECTURES)
+def each_tiny(request: pytest.FixtureRequest, tiny: Callable[[str], Backbone]) -> Backbone:
+    """The tiny backbone of each architecture in turn."""
+    if request.param == "roberta" and version("transformer-lens") < "4":
+        pytest.skip("TransformerLens 3.9 has no Bridge for RoBERTa")
+    return tiny(request.param)
+
+
+@pytest.fixture(scope="session")
+def encode() -> Callable[..., tuple[Tensor, Tensor]]:
+    """encode(backbone, *texts): ids with special tokens, padded on the right, and their mask."""
+
+    def make_batch(backbone: Backbone, *texts: str) -> tuple[Tensor, Tensor]:
+        documents = backbone.tokenize([Document(text, text) for text in texts])
+        rows = [torch.tensor([*backbone.prefix, *d.ids, *backbone.suffix]) for d in documents]
+        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        return pad_sequence(rows, batch_first=True, padding_value=7), mask
+
+    return make_batch
+
+
+class Plain(NamedTuple):
+    """What Hugging Face alone gives for a batch."""
+
+    states: list[Tensor]  # [layer + 1] of [batch, pos, d_model]; the embedding first
+    patterns: list[Tensor]  # [layer] of [batch, head, pos, pos]
+
+
+@pytest.fixture(scope="session")
+def hugging_face() -> Callable[[Backbone], Callable[[Tensor, Tensor], Plain]]:
+    """hugging_face(backbone)(ids, mask): the same checkpoint, loaded and run without hooks."""
+
+    @cache
+    def load(backbone: Backbone) -> Callable[[Tensor, Tensor], Plain]:
+        auto = AutoModelForCausalLM if backbone.contract.causal else AutoModelForMaskedLM
+        folder = backbone.tokenizer.name_or_path
+        model = auto.from_pretrained(folder, attn_implementation="eager").eval()
+        blocks = next(module for module in model.modules() if isinstance(module, ModuleList))
+
+        def run(ids: Tensor, mask: Tensor) -> Plain:
+            # HF's last hidden state has been through the final norm; the last block's output not.
+            last: list[Tensor] = []
+            handle = blocks[-1].register_forward_hook(lambda *call: last.append(call[-1]))
+            with torch.inference_mode(), handle:
+                asked = {"output_hidden_states": True, "output_attentions": True}
+                out = model(ids, attention_mask=mask, **asked)
+            final = last[0][0] if isinstance(last[0], tuple) else last[0]
+            return Plain([*out.hidden_states[:-1], final], list(out.attentions))
+
+        return run
+
+    return load
