@@ -124,7 +124,7 @@ def _sweep(
     store: Path | str | None,
 ) -> tuple[list[Row], Row]:
     """All layers and seeds of one backbone: its rows, and its part of the manifest."""
-    layers = range(-1, backbone.n_layers) if settings.layers == "all" else settings.layers
+    layers = layers_of(settings, backbone)
     sites = [residual(layer) for layer in layers]
     seconds: dict[str, float] = {}
 
@@ -136,7 +136,7 @@ def _sweep(
 
     train, dev = read("train"), read("dev")
     logger.info("train: %s", _reachability(train, corpora["train"], settings.max_span))
-    probes = _probes(settings, layers)
+    probes = make_probes(settings, layers)
     started = time.perf_counter()
     fit_bank(probes, train, corpora["train"], dev=(dev, corpora["dev"]))
     seconds["train probes"] = round(time.perf_counter() - started, 1)
@@ -162,7 +162,13 @@ def _sweep(
     return rows, description
 
 
-def _probes(settings: LayerSweepSettings, layers: Iterable[int]) -> list[SpanProbe]:
+def layers_of(settings: LayerSweepSettings, backbone: Backbone) -> Sequence[int]:
+    """The layers to probe; "all" begins with the embedding."""
+    return range(-1, backbone.n_layers) if settings.layers == "all" else settings.layers
+
+
+def make_probes(settings: LayerSweepSettings, layers: Iterable[int]) -> list[SpanProbe]:
+    """An untrained probe for every seed and layer."""
     recipe = get_recipe(settings.recipe, epochs=settings.epochs)
     make = PROBES[settings.probe]
     return [

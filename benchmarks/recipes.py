@@ -12,8 +12,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from analyses.experiments import load_experiment, parse_layers, with_overrides
-from analyses.layer_sweep import load_corpora
+from analyses.experiments import load_experiment, with_overrides
+from analyses.layer_sweep import layers_of, load_corpora
 from mentionprobe import extract, load_backbone, residual
 from mentionprobe.probes import ToM
 from mentionprobe.training import RECIPES, Recipe, evaluate, fit_bank
@@ -48,11 +48,12 @@ def main(
 ) -> None:
     """Train every variant and print its scores on dev."""
     logging.basicConfig(level=logging.WARNING)
-    settings = with_overrides(load_experiment(experiment), backbones=[backbone])
+    settings = with_overrides(
+        load_experiment(experiment), backbones=[backbone], layers=layers
+    )
     corpora = load_corpora(settings)
     model = load_backbone(backbone)
-    chosen = parse_layers(layers)
-    numbers = range(-1, model.n_layers) if chosen == "all" else chosen
+    numbers = layers_of(settings, model)
     sites = [residual(layer) for layer in numbers]
     train, dev = (extract(model, corpora[role], sites, store=store) for role in ("train", "dev"))
     print("| recipe | F1 at 0.5 | F1 at best threshold | average precision |")

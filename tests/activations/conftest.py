@@ -118,10 +118,16 @@ def join(documents: Iterable[Document], *, id: str) -> Document:
 
 
 @pytest.fixture
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shards of at least 50 tokens: `texts` fills five."""
+def shard_tokens(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """shard_tokens(50): shards are full once they hold 50 tokens."""
     module = importlib.import_module("mentionprobe.activations.extract")
-    monkeypatch.setattr(module, "SHARD_TOKENS", 50)
+    return lambda n_tokens: monkeypatch.setattr(module, "SHARD_TOKENS", n_tokens)
+
+
+@pytest.fixture
+def small_shards(shard_tokens: Callable[[int], None]) -> None:
+    """`texts` fills five shards."""
+    shard_tokens(50)
 
 
 @pytest.fixture

@@ -85,13 +85,15 @@ def test_memory_and_disk_hold_identical_tensors(decoder, texts, tmp_path):
     assert torch.equal(in_memory, on_disk)
 
 
-def test_shards_are_only_a_matter_of_storage(decoder, texts, request, assert_close):
-    one_shard = extract(decoder, texts, SITES)
-    request.getfixturevalue("small_shards")
-    five_shards = extract(decoder, texts, SITES)
-    assert len(one_shard.first_documents) == 1
-    assert len(five_shards.first_documents) == 5
-    assert_close(five_shards.read(SITES, range(14)), one_shard.read(SITES, range(14)))
+def test_shards_are_only_a_matter_of_storage(decoder, texts, tmp_path, shard_tokens, assert_close):
+    """A version with shards of another size finds the store of an older one and is not misled."""
+    found = []
+    for n_tokens, n_shards in [(50, 5), (10_000, 1)]:
+        shard_tokens(n_tokens)
+        activations = extract(decoder, texts, SITES, store=tmp_path)
+        assert len(activations.first_documents) == n_shards
+        found.append(activations.read(SITES, range(14)))
+    assert_close(*found)
 
 
 def test_a_site_that_was_not_extracted_is_refused(activations):

@@ -232,7 +232,9 @@ def test_the_contract_is_the_same_in_low_precision(dtype, tiny, tiny_folder):
         low = load_backbone(tiny_folder(architecture), dtype=dtype).contract
         full = tiny(architecture).contract
         assert [layer.scores for layer in low.layers] == [layer.scores for layer in full.layers]
-        assert [layer.query_key for layer in low.layers] == [layer.query_key for layer in full.layers]
+        assert [layer.query_key for layer in low.layers] == [
+            layer.query_key for layer in full.layers
+        ]
 
 
 def test_the_summary_says_what_was_found(tiny):

@@ -36,9 +36,7 @@ def covered(tokens):
 def sharing(tokens, start, end):
     """(can_start, can_end) of the tokens that cover exactly these characters."""
     edges = zip(tokens.can_start.tolist(), tokens.can_end.tolist(), strict=True)
-    return [
-        edge for edge, span in zip(edges, covered(tokens), strict=True) if span == (start, end)
-    ]
+    return [edge for edge, span in zip(edges, covered(tokens), strict=True) if span == (start, end)]
 
 
 def spans_on_boundaries(tokens):
