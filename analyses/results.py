@@ -4,17 +4,16 @@ Both are plain files that a figure can be redrawn from without a model: CSV and 
 """
 
 import json
-import os
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from mentionprobe.cache import atomic_file
 from mentionprobe.errors import MentionprobeError
 
 COLUMN_TYPES: dict[str, type] = {
@@ -73,7 +72,8 @@ def write_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]], path: Path) ->
     """
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     table = _checked(frame, "the table")
-    with _replacing(path) as temporary:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as temporary:
         table.to_csv(temporary, index=False)
 
 
@@ -105,7 +105,8 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     Raises `TypeError` or `ValueError` for what JSON cannot hold, NaN included.
     """
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-    with _replacing(path) as temporary:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -182,15 +183,3 @@ def _typed(values: pd.Series, kind: type, name: str) -> pd.Series:
     except (TypeError, ValueError) as error:
         wanted = "whole numbers" if kind is int else "numbers"
         raise ResultsError(f"{name}: column {values.name!r} must hold {wanted}: {error}") from error
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place once the block ends without error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -113,8 +113,8 @@ def benchmark(corpus_spec: str | None, n_tokens: int, name: str) -> dict[str, An
                     forward += seconds
                 else:
                     extraction += seconds
-        paper = _paper_way(plain, warm, n_tokens, backbone)
-        whole = next(iter(_joined(backbone, corpus, sites, store)))
+        paper = forward * _paper_way(plain, warm, backbone)
+        whole = extract(backbone, corpus, sites, store=store)  # pieces were timed, this is not
         probes = [
             ToM(layer=site.layer, recipe=get_recipe("default", select_epoch=False))
             for site in sites
@@ -140,19 +140,16 @@ def benchmark(corpus_spec: str | None, n_tokens: int, name: str) -> dict[str, An
     }
 
 
-def _joined(backbone: Backbone, corpus: Corpus, sites: list, store: str) -> Iterator[Any]:
-    """The whole corpus' activations; extraction was timed piece by piece, this is not timed."""
-    yield extract(backbone, corpus, sites, store=store)
+def _paper_way(plain: PlainPass, sample: Corpus, backbone: Backbone) -> float:
+    """One pass up to each layer in each epoch, in units of a whole pass: a line through some depths.
 
-
-def _paper_way(plain: PlainPass, sample: Corpus, n_tokens: int, backbone: Backbone) -> float:
-    """Seconds for a pass up to each layer in each epoch: some depths measured, the rest fitted."""
+    Measured on a small sample, whose whole pass is the unit, so that its size does not matter.
+    """
     depths = np.linspace(1, backbone.n_layers, PAPER_LAYERS).round().astype(int)
     seconds = [min(timed(lambda d=d: plain(sample, n_layers=d)) for _ in range(3)) for d in depths]
     slope, constant = np.polyfit(depths, seconds, 1)
     every = constant + slope * np.arange(backbone.n_layers + 1)
-    in_sample = sum(map(len, backbone.tokenize(sample.documents)))
-    return float(EPOCHS * every.sum() * n_tokens / in_sample)
+    return float(EPOCHS * every.sum() / every[-1])
 
 
 class MemoryWatch(threading.Thread):

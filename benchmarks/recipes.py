@@ -48,9 +48,7 @@ def main(
 ) -> None:
     """Train every variant and print its scores on dev."""
     logging.basicConfig(level=logging.WARNING)
-    settings = with_overrides(
-        load_experiment(experiment), backbones=[backbone], layers=layers
-    )
+    settings = with_overrides(load_experiment(experiment), backbones=[backbone], layers=layers)
     corpora = load_corpora(settings)
     model = load_backbone(backbone)
     numbers = layers_of(settings, model)

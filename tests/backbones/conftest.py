@@ -64,7 +64,7 @@ def _texts() -> list[str]:
 
 
 def byte_bpe() -> PreTrainedTokenizerFast:
-    """As GPT-2, Pythia, Llama 3 and RoBERTa have it: on bytes, a space belongs to the word after."""
+    """As GPT-2, Pythia, Llama 3 and RoBERTa have it: on bytes, spaces part of the word after."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
