@@ -141,7 +141,7 @@ def benchmark(corpus_spec: str | None, n_tokens: int, name: str) -> dict[str, An
 
 
 def _paper_way(plain: PlainPass, sample: Corpus, backbone: Backbone) -> float:
-    """One pass up to each layer in each epoch, in units of a whole pass: a line through some depths.
+    """One pass up to each layer in each epoch, in units of a whole pass; some depths measured.
 
     Measured on a small sample, whose whole pass is the unit, so that its size does not matter.
     """

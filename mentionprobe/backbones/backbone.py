@@ -146,6 +146,11 @@ class Backbone:
     def _check(self, hf_hidden_states: tuple[Tensor, ...] | None) -> Contract:
         ids = check_ids(self.tokenizer)
         cfg = self.model.cfg
+        if ids.max() >= cfg.d_vocab:
+            raise BackboneError(
+                f"the tokenizer gives token id {ids.max()}, the model knows {cfg.d_vocab}: they do "
+                "not belong together."
+            )
         declared = float(getattr(cfg, "attn_scale", 0.0) or 0.0)
         scales = [self.d_head**-0.5, 1.0, *([1 / declared, declared] if declared > 0 else [])]
         return check_contract(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentionprobe import Activations, Corpus, extract, query_key, residual
@@ -29,6 +29,7 @@ def test_shards_share_the_documents_out(activations):
 def test_documents_lie_end_to_end_in_whatever_order_they_are_asked_for(activations):
     alone = {d: activations.read(SITES, [d]) for d in range(len(activations))}
 
+    @settings(deadline=None)
     @given(st.lists(st.integers(0, len(activations) - 1), max_size=20))
     def check(documents):
         expected = [activations.read(SITES, []), *(alone[d] for d in documents)]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentionprobe import Corpus, Document, attention, extract, residual
@@ -27,6 +27,7 @@ def beginning(document: Document, end: int) -> Document:
     return replace(document, text=document.text[:end], mentions=mentions)
 
 
+@settings(deadline=None)
 @given(n_tokens=st.integers(1, 3000), window=st.integers(100, 700))
 def test_every_token_is_kept_exactly_once_with_a_quarter_window_beside_each_seam(n_tokens, window):
     windows = cut_windows(0, n_tokens, window)
@@ -39,6 +40,7 @@ def test_every_token_is_kept_exactly_once_with_a_quarter_window_beside_each_seam
         assert w.stop == n_tokens or w.stop - w.keep_to >= window // 4
 
 
+@settings(deadline=None)
 @given(n_tokens=st.integers(1, 600), window=st.integers(4, 200), left=st.integers(1, 50))
 def test_every_span_that_ends_at_a_kept_token_begins_in_its_window(n_tokens, window, left):
     try:
@@ -52,6 +54,7 @@ def test_every_span_that_ends_at_a_kept_token_begins_in_its_window(n_tokens, win
             assert max(0, last - left + 1) >= w.start
 
 
+@settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=40), bound=st.integers(1, 200))
 def test_padded_batches_stay_within_their_bound(lengths, bound):
     windows = [Window(i, 0, n, 0, n) for i, n in enumerate(lengths)]

