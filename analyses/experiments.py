@@ -91,7 +91,7 @@ def parse_corpus_spec(text: str) -> CorpusSpec:
     return corpus
 
 
-def parse_layers(value: str | int | Iterable[int]) -> Literal["all"] | tuple[int, ...]:
+def parse_layers(value: Any) -> Literal["all"] | tuple[int, ...]:
     """Reads `all`, `0-29`, `-1,3-5` or integers, as "all" or sorted layers; -1 is the embedding.
 
     Raises `SettingError` for anything else, and for layers below -1.
@@ -106,7 +106,7 @@ def parse_layers(value: str | int | Iterable[int]) -> Literal["all"] | tuple[int
     return layers
 
 
-def parse_seeds(value: str | int | Iterable[int]) -> tuple[int, ...]:
+def parse_seeds(value: Any) -> tuple[int, ...]:
     """Reads `0`, `0,1,2`, `0-4` or integers, in the order given.
 
     Raises `SettingError` for anything else, for negative seeds and for one that stands twice.
@@ -117,7 +117,7 @@ def parse_seeds(value: str | int | Iterable[int]) -> tuple[int, ...]:
     return seeds
 
 
-def _parse_integers(value: str | int | Iterable[int]) -> tuple[int, ...]:
+def _parse_integers(value: Any) -> tuple[int, ...]:
     """One or more integers, from text or as they are."""
     if isinstance(value, str):
         return tuple(number for part in value.split(",") for number in _parse_range(part))

@@ -106,9 +106,10 @@ def main(
         for probe in trained["bridge"]:
             probe.bind(read["hooked", role])  # the two differ in fingerprint, as they should
         moved = f1_scores(trained["bridge"], read["hooked", role], corpora[role])
+        same, own = abs(moved - of_bridge).max(), abs(of_hooked - of_bridge).max()
         print(f"{role}: largest difference in F1 over {len(moved)} cells:")
-        print(f"  the same probes on both models' activations: {abs(moved - of_bridge).max():.1e}")
-        print(f"  probes trained on each model's activations:  {abs(of_hooked - of_bridge).max():.1e}")
+        print(f"  the same probes on both models' activations: {same:.1e}")
+        print(f"  probes trained on each model's activations:  {own:.1e}")
 
 
 if __name__ == "__main__":

@@ -43,10 +43,11 @@ class HookedModel(Protocol):
     """What we use of a `HookedTransformer`, `HookedEncoder` or `TransformerBridge`."""
 
     cfg: Any
-    hook_dict: Mapping[str, Any]
     tokenizer: Any
     forward: Callable[..., Any]
 
+    @property
+    def hook_dict(self) -> Mapping[str, Any]: ...
     def run_with_hooks(self, *args: Any, **kwargs: Any) -> Any: ...
     def eval(self) -> Any: ...
     def parameters(self) -> Iterable[torch.nn.Parameter]: ...
@@ -177,7 +178,7 @@ def _mask_argument(model: HookedModel) -> str:
 
 
 def _special_tokens(
-    tokenizer: PreTrainedTokenizerBase, *, causal: bool, d_vocab: int
+    tokenizer: Any, *, causal: bool, d_vocab: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Token ids before and after every text.
 
@@ -185,18 +186,16 @@ def _special_tokens(
     with where it has none. What the model has no embedding for does not count: TransformerLens
     adds such tokens to tokenizers without any.
     """
-    cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
-    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    if not causal and cls is not None and sep is not None:
-        return (cls,), (sep,)
-    usable = (token for token in (bos, eos, sep, cls) if token is not None and token < d_vocab)
-    first = next(usable, None)
-    if first is None:
+    found = {role: getattr(tokenizer, f"{role}_token_id") for role in ("bos", "eos", "sep", "cls")}
+    ids = {role: token for role, token in found.items() if token is not None and token < d_vocab}
+    if not causal and {"cls", "sep"} <= ids.keys():
+        return (ids["cls"],), (ids["sep"],)
+    if not ids:
         raise BackboneError(
             "the tokenizer has neither a BOS nor an EOS nor a separator token; set "
             "`tokenizer.bos_token`, so that the attention sink at position 0 is not a word."
         )
-    return (first,), ()
+    return (next(iter(ids.values())),), ()
 
 
 def _fingerprint(
@@ -210,7 +209,8 @@ def _fingerprint(
     tensors = {p.data_ptr(): p for p in model.parameters()}.values()
     weights = "".join(sorted(map(_hash_tensor, tensors)))
     config = {name: getattr(model.cfg, name, None) for name in COMPUTATION}
-    words = json.loads(tokenizer.backend_tokenizer.to_str())
+    backend: Any = tokenizer.backend_tokenizer
+    words = json.loads(backend.to_str())
     vocabulary = [words[part] for part in ("added_tokens", "normalizer", "pre_tokenizer", "model")]
     return {
         "weights": _short_hash(weights),
@@ -227,5 +227,5 @@ def _short_hash(text: str) -> str:
 def _hash_tensor(tensor: Tensor) -> str:
     plain = tensor.detach().cpu().contiguous()
     digest = hashlib.sha256(repr((tuple(plain.shape), plain.dtype)).encode())
-    digest.update(plain.flatten().view(torch.uint8).numpy())
+    digest.update(plain.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

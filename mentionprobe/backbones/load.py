@@ -84,7 +84,7 @@ def _from_pretrained(source: str, name: str, device: torch.device, dtype: torch.
         ids = check_ids(tokenizer).to(device)
         states = hf_model(ids, output_hidden_states=True).hidden_states
     try:
-        bridge = TransformerBridge.boot_transformers(
+        bridge: Any = TransformerBridge.boot_transformers(
             source,
             hf_model=hf_model,
             tokenizer=copy.deepcopy(tokenizer),  # it sets special tokens of its own
@@ -106,7 +106,7 @@ def _hf_model(source: str, config: Any, dtype: torch.dtype) -> Any:
     One without the head gets a random one, which nothing reads; the fixed seed keeps the
     fingerprint of the weights the same at every load. Raises `ValueError` if it lacks any other.
     """
-    auto = AutoModelForMaskedLM if _is_masked(config) else AutoModelForCausalLM
+    auto: Any = AutoModelForMaskedLM if _is_masked(config) else AutoModelForCausalLM
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model, report = auto.from_pretrained(

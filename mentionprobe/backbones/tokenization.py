@@ -167,8 +167,8 @@ def align(
 
     `spans` are half-open, distinct, without outer white space (`Document.gold_spans`).
     """
-    first_at = {int(tokens.starts[i]): i for i in np.flatnonzero(tokens.can_start)}
-    last_at = {int(tokens.ends[i]): i for i in np.flatnonzero(tokens.can_end)}
+    first_at = {int(tokens.starts[i]): i for i in np.flatnonzero(tokens.can_start).tolist()}
+    last_at = {int(tokens.ends[i]): i for i in np.flatnonzero(tokens.can_end).tolist()}
     stop = max(last_at, default=0)
     reached: list[tuple[int, int]] = []
     unreachable: Counter[str] = Counter()
