@@ -68,7 +68,9 @@ def run(
     """
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    corpora = load_corpora(settings)  # all of them first: a wrong path shows before any work
+    # A wrong name or path shows before any work.
+    get_recipe(settings.recipe)
+    corpora = load_corpora(settings)
     rows: list[Row] = []
     described: list[Row] = []
     loaded = backbones or (load_backbone(b, device=device, dtype=dtype) for b in settings.backbones)
