@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from mentionprobe.probes.span_probe import FEATURES, SpanProbe
+from mentionprobe.probes.span_probe import SpanProbe
 from mentionprobe.probes.tom import ToM
 
 PROBES: dict[str, Callable[..., SpanProbe]] = {probe.name: probe for probe in (ToM,)}
 """The probes by the name used in configs and tables."""
 
-__all__ = ["FEATURES", "PROBES", "SpanProbe", "ToM"]
+__all__ = ["PROBES", "SpanProbe", "ToM"]

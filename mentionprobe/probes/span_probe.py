@@ -18,8 +18,6 @@ from mentionprobe.training import Inputs, Recipe, fit_bank
 
 Fitted = TypeVar("Fitted", bound="SpanProbe")
 
-FEATURES = ("m_ij", "max m_kj", "min m_kj", "v_j", "v_j+1")
-
 
 class SpanProbe(nn.Module, ABC):
     """Scores every span of at most `max_span` tokens as a mention or not.
