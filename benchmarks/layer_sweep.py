@@ -6,8 +6,9 @@
 
 F is one Hugging Face forward pass over the same batches without the unembedding. F and the
 extraction take turns, piece by piece of the corpus, so that a machine that changes its speed does
-not favour one of them. Probes are trained without scoring dev after each epoch. The way the paper's code works (for each layer and each epoch, one pass up
-to that layer) is measured on one batch for a few layers and extrapolated.
+not favour one of them. Probes are trained without scoring dev after each epoch. The way the paper's
+code works (for each layer and each epoch, one pass up to that layer) is measured on a small sample
+for a few layers and extrapolated.
 """
 
 import json
